@@ -1,0 +1,74 @@
+# The habits of the house. Needs Python 3.11 or 3.12 with pip, and make; everything else is installed below this folder.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+UV_VERSION := 0.13.9
+UV := .uv/$(UV_VERSION)/bin/uv
+BIN := .venv/bin
+ENVIRONMENT := .venv/.synced
+
+export REGUA_HOME ?= $(CURDIR)/.regua
+AIRFLOW := . scripts/airflow-env &&
+AIRFLOW_READY := $(REGUA_HOME)/airflow/.ready
+
+# The night that `make run` shows: the last day of the sample's two years.
+AS_OF ?= 2026-06-30
+N ?= 1000000
+
+# uv uses the Python found here and fetches none.
+PYTHON = $(shell for name in python3 python3.12 python3.11; do \
+	"$$name" -c 'import sys; sys.version_info[:2] in ((3, 11), (3, 12)) or sys.exit(1); print(sys.executable)' 2>/dev/null && break; done)
+export UV_PYTHON_DOWNLOADS := never
+export UV_PROJECT_ENVIRONMENT := .venv
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+.PHONY: run
+run: $(AIRFLOW_READY) ## set everything up, make sample data and run one night of it through Airflow
+	$(BIN)/regua sample generate --customers 5000 --months 24 --as-of $(AS_OF)
+	$(AIRFLOW) airflow dags test receivables_nightly $(AS_OF)T02:00:00-03:00
+	$(BIN)/regua night show --as-of $(AS_OF) --require-success
+
+.PHONY: test
+test: $(ENVIRONMENT) ## set everything up and run all tests
+	$(BIN)/pytest
+
+.PHONY: lint
+lint: $(ENVIRONMENT) ## check style, SQL, types and the lock file; changes nothing
+	$(UV) lock --check
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/sqlfluff lint dbt_project
+
+.PHONY: bench
+bench: $(ENVIRONMENT) ## time every stage on N invoices (make bench N=10000000)
+	$(BIN)/regua bench --invoices $(N)
+
+.PHONY: up
+up: $(AIRFLOW_READY) ## run a whole Airflow with its interface here, until Ctrl-C
+	scripts/airflow-up
+
+.PHONY: clean
+clean: ## remove the environment and caches; data in .regua stays
+	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis dbt_project/target dbt_project/logs
+
+$(UV):
+	@test -n "$(PYTHON)" || { echo "régua needs Python 3.11 or 3.12, and found neither as python3, python3.12 or python3.11." >&2; \
+		echo "Install one (Debian, Ubuntu: apt install python3.12 python3-pip; macOS: brew install python@3.12), then run make again." >&2; exit 1; }
+	"$(PYTHON)" -m pip install --quiet --disable-pip-version-check --target .uv/$(UV_VERSION) uv==$(UV_VERSION)
+
+$(ENVIRONMENT): pyproject.toml uv.lock | $(UV)
+	# With what production adds, so that the tests load it too.
+	$(UV) sync --frozen --extra production --python "$(PYTHON)"
+	@touch $@
+
+$(AIRFLOW_READY): uv.lock scripts/airflow-env | $(ENVIRONMENT)
+	mkdir -p $(@D)
+	$(AIRFLOW) airflow db migrate
+	$(AIRFLOW) airflow pools set warehouse 1 "The one writer of the warehouse"
+	@touch $@

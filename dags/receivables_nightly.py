@@ -1,0 +1,63 @@
+"""
+### receivables_nightly
+
+Lands what the company's systems exported, checks it, loads it, builds the models, checks them and publishes them for BI.
+It contacts nobody: the DAGs that do start from the asset published by `serve`.
+
+**Inputs** the inbox folders of the sources in `REGUA_SOURCES`. **Output** the asset `serving`: a new generation below
+`REGUA_HOME/serving`. **`as_of`** is the run's logical date in America/Sao_Paulo, so a backfill describes past days.
+
+#### Triage
+
+Whatever fails, the last good night is still served, and clearing a failed task is safe: every stage can run again.
+
+| Red task | It means | Do |
+|---|---|---|
+| `land` | a file is missing, damaged or not as the mapping says; the log names file, line and column | have it sent again, or correct the mapping, then clear `land` ([feed late](docs/runbooks/feed-late.md)) |
+| `load` | too many bad rows, or too many keys gone from a snapshot | `regua source check NAME`; correct the export, then clear `land` |
+| `gate_raw`, `gate_marts` | data that loaded is not plausible | open Data Docs, see [gate failed](docs/runbooks/gate-failed.md) |
+| `staging`, `intermediate`, `marts` | a model or its test failed | the log names it; mend it, then clear from there |
+| any, with "busy" | somebody runs a night by hand | wait: it retries three times, five minutes apart |
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from airflow.sdk import Asset, CronTriggerTimetable, dag, get_current_context, task
+
+from regua.orchestration.dag_defaults import LOCAL_TIMEZONE, WAREHOUSE_POOL, Tag, default_args
+from regua.orchestration.nightly_tasks import WrittenNight, night_of, stage_task
+
+SERVING = Asset(name="serving", uri="regua://serving/current", group="regua")
+
+
+@dag(
+    schedule=CronTriggerTimetable("0 2 * * *", timezone=LOCAL_TIMEZONE),
+    start_date=datetime(2024, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(hours=4),
+    default_args=default_args(),
+    tags=[Tag.NIGHTLY, Tag.WAREHOUSE],
+    doc_md=__doc__,
+)
+def receivables_nightly() -> None:
+    @task(pool=WAREHOUSE_POOL)
+    def land() -> WrittenNight:
+        return stage_task("land", night_of(get_current_context()))
+
+    @task(pool=WAREHOUSE_POOL)
+    def stage(name: str, night: WrittenNight) -> WrittenNight:
+        return stage_task(name, night)
+
+    loaded = stage.override(task_id="load")("load", land())
+    checked = stage.override(task_id="gate_raw")("gate_raw", loaded)
+    staged = stage.override(task_id="staging")("staging", checked)
+    intermediate = stage.override(task_id="intermediate")("intermediate", staged)
+    marts = stage.override(task_id="marts")("marts", intermediate)
+    checked_marts = stage.override(task_id="gate_marts")("gate_marts", marts)
+    stage.override(task_id="serve", outlets=[SERVING])("serve", checked_marts)
+
+
+receivables_nightly()

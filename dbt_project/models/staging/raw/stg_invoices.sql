@@ -1,0 +1,24 @@
+with versions as (
+    {{ current_version('invoices') }}
+),
+
+final as (
+    select
+        invoice_id,
+        customer_id,
+        subscription_id,
+        invoice_number,
+        issue_date,
+        due_date,
+        amount,
+        currency_code,
+        status_code,
+        cancelled_date,
+        written_off_date,
+        payment_method_code,
+        calendar_code,
+        _source
+    from versions
+)
+
+select * from final

@@ -1,0 +1,18 @@
+with versions as (
+    {{ current_version('payments') }}
+),
+
+final as (
+    select
+        payment_id,
+        invoice_id,
+        payment_date,
+        amount,
+        currency_code,
+        payment_method_code,
+        reversed_date,
+        _source
+    from versions
+)
+
+select * from final

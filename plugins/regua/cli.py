@@ -1,0 +1,185 @@
+"""The `regua` command: everything a DAG does, without Airflow. Each command calls one function of the package."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+import click
+
+from regua.errors import BusyError, InputError, ReguaError
+from regua.instants import read_instant, utc_clock
+from regua.settings import Settings, load_settings
+
+_LOCAL = ZoneInfo("America/Sao_Paulo")
+
+
+class _Day(click.ParamType[date]):
+    name = "date"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        if isinstance(value, date):
+            return value
+        try:
+            return date.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is no day; write YYYY-MM-DD", param, ctx)
+
+
+class _Instant(click.ParamType[datetime]):
+    name = "instant"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            return read_instant(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is no instant; write 'YYYY-MM-DD HH:MM:SS' in UTC", param, ctx)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="regua")
+def cli() -> None:
+    """Receivables and dunning, one night at a time."""
+
+
+@cli.command()
+@click.option("--as-of", type=_Day(), help="Business day to describe. [default: today in São Paulo]")
+@click.option("--known-at", type=_Instant(), help="Replay with what was known then (UTC); lands and loads nothing newer.")
+@click.option("--source", "sources", multiple=True, help="Source to use instead of REGUA_SOURCES; may be repeated.")
+def run(as_of: date | None, known_at: datetime | None, sources: tuple[str, ...]) -> None:
+    """Run a whole night here, without Airflow."""
+    from regua.nightly.progress import run_with_progress
+
+    day = as_of or utc_clock().replace(tzinfo=ZoneInfo("UTC")).astimezone(_LOCAL).date()
+    run_with_progress(_settings(sources), day, known_at, utc_clock)
+
+
+@cli.group()
+def source() -> None:
+    """Look at the sources and their mappings."""
+
+
+@source.command("list")
+def source_list() -> None:
+    """Every source, and what has landed of the configured ones."""
+    from regua.ingest.arrival import LandingStore
+    from regua.ingest.mapping import read_source, source_names
+
+    settings = load_settings()
+    for name in source_names(settings.sources_dir):
+        used = "used" if name in settings.source_names else "not in REGUA_SOURCES"
+        click.echo(f"{name} ({used}): {read_source(settings.sources_dir, name).description}")
+        for arrival in LandingStore(settings.landing_dir, name).arrivals():
+            discarded = f", discarded: {arrival.discarded}" if arrival.discarded else ""
+            click.echo(f"  {arrival.batch_id} {arrival.landed_at} {arrival.file_set}: {arrival.file_name}{discarded}")
+
+
+@source.command("check")
+@click.argument("name")
+def source_check(name: str) -> None:
+    """Try a mapping on the files in its inbox and say what is wrong, by file and column. Changes nothing."""
+    from regua.ingest.checking import check_source
+    from regua.ingest.mapping import read_source
+
+    settings = load_settings()
+    marks = {
+        "fault": click.style("✗", fg="red"),
+        "quarantine": click.style("!", fg="yellow"),
+        "note": click.style("·", fg="green"),
+    }
+    counts = dict.fromkeys(marks, 0)
+    for finding in check_source(read_source(settings.sources_dir, name), settings.inbox):
+        counts[finding.severity] += 1
+        text = finding.text if finding.text.startswith(finding.file_name) else f"{finding.file_name}: {finding.text}"
+        click.echo(f"{marks[finding.severity]} {text}")
+    if counts["fault"]:
+        raise InputError(f"{counts['fault']} findings (✗) would stop the night.")
+    click.echo(f"The night can take this; {counts['quarantine']} findings (!) would put rows into quarantine.")
+
+
+@source.command("discard")
+@click.argument("name")
+@click.argument("batch_id")
+@click.option("--reason", required=True, help="Kept with the arrival.")
+def source_discard(name: str, batch_id: str, reason: str) -> None:
+    """Never load an arrival that landed but cannot be used."""
+    from regua.ingest.arrival import LandingStore
+
+    arrival = LandingStore(load_settings().landing_dir, name).discard(batch_id, reason)
+    click.echo(f"{arrival.file_name} ({arrival.batch_id}) will not be loaded.")
+
+
+@cli.command()
+@click.option("--as-of", type=_Day(), required=True, help="Day of the aging.")
+@click.option("--known-at", type=_Instant(), help="With what was known then (UTC), instead of as published.")
+@click.option("--currency", help="ISO code. [default: the one with most receivables]")
+@click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def aging(as_of: date, known_at: datetime | None, currency: str | None, output: str) -> None:
+    """Open receivables of a day by age: as published, or computed for a day no night described."""
+    from regua.publish.aging import read_aging
+
+    found = read_aging(load_settings(), as_of, currency=currency, known_at=known_at)
+    if output == "json":
+        click.echo(json.dumps(found.to_json(), indent=1))
+        return
+    from regua.nightly.summary import print_aging
+
+    print_aging(found)
+
+
+@cli.group()
+def night() -> None:
+    """Look at nights that were run."""
+
+
+@night.command("show")
+@click.option("--as-of", type=_Day(), help="Business day. [default: the last one run]")
+@click.option("--require-success", is_flag=True, help="Exit with 1 unless the night was published.")
+def night_show(as_of: date | None, require_success: bool) -> None:
+    """What happened: rows in, quarantined and why, aging, gates, time per stage, where each artefact lies."""
+    from regua.nightly.summary import show_night
+
+    show_night(load_settings(), as_of, require_success=require_success)
+
+
+@cli.group()
+def sample() -> None:
+    """A made-up portfolio to try things on."""
+
+
+@sample.command("generate")
+@click.option("--customers", type=click.IntRange(min=1), default=5000, show_default=True)
+@click.option("--months", type=click.IntRange(min=1), default=24, show_default=True)
+@click.option("--as-of", type=_Day(), required=True, help="Day whose exports are written.")
+@click.option("--seed", type=int, default=20260630, show_default=True)
+def sample_generate(customers: int, months: int, as_of: date, seed: int) -> None:
+    """Write the exports of a believable Brazilian SaaS company into the inbox of the source `sample`."""
+    from regua.sample.portfolio import write_sample
+
+    portfolio = write_sample(load_settings(), customers=customers, months=months, as_of=as_of, seed=seed)
+    for name, rows in portfolio.row_counts.items():
+        click.echo(f"{name}: {rows} rows")
+    for planted in portfolio.planted:
+        click.echo(f"planted in {planted.file_set}: {planted.row_count} × {planted.kind} → {planted.becomes}")
+
+
+def _settings(source_names: tuple[str, ...]) -> Settings:
+    settings = load_settings()
+    return replace(settings, source_names=source_names) if source_names else settings
+
+
+def main() -> None:
+    """Entry point. What a person can act on is printed without a traceback: exit 1 for input, 75 (try later) for busy."""
+    try:
+        cli()
+    except BusyError as error:
+        click.secho(str(error), fg="yellow", err=True)
+        sys.exit(75)
+    except ReguaError as error:
+        click.secho(str(error), fg="red", err=True)
+        sys.exit(1)

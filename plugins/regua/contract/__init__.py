@@ -1,0 +1,1 @@
+"""The canonical entities that every source is turned into, written once in contract.yml."""

@@ -1,0 +1,59 @@
+"""docs/reference/contract.md, made from the contract: `python -m regua.contract.contract_page > docs/reference/contract.md`."""
+
+from __future__ import annotations
+
+import sys
+
+from regua.contract.entities import FIRST_DATE, ID_PATTERN, LAST_DATE, TEXT_LIMIT, Column, Entity, load_contract
+
+_INTRODUCTION = f"""# The data contract
+
+<!-- Made from plugins/regua/contract/contract.yml by `make docs`; edit that file, not this one. -->
+
+Every source, whatever its own exports look like, is turned into these tables. A mapping
+([how to write one](../how-to/sources.md)) says where each column comes from.
+
+| Type | What is accepted |
+|---|---|
+| `id` | text matching `{ID_PATTERN}`: opaque, safe in file names and CSVs |
+| `text` | free text, at most {TEXT_LIMIT} characters, no control characters |
+| `code` | one of the values listed |
+| `money` | a number with at most two decimals, up to 16 digits before them; stored as `DECIMAL(18,2)` |
+| `date` | a calendar day between {FIRST_DATE} and {LAST_DATE}, local to the source's time zone |
+| `flag` | true or false |
+
+A row that misses a **required** column, or holds a value that is not of its type, goes to quarantine with a
+[reason code](../how-to/sources.md#what-becomes-of-a-bad-row). A **personal** column never leaves the raw tables, the
+warehouse and the ledger.
+"""
+
+
+def render_contract() -> str:
+    """The whole page as Markdown."""
+    return "\n".join([_INTRODUCTION, *(_render_entity(entity) for entity in load_contract().values())])
+
+
+def _render_entity(entity: Entity) -> str:
+    rows = [_render_column(entity, column) for column in entity.columns]
+    money = f" Control totals are taken of `{entity.money}`." if entity.money else ""
+    head = f"## {entity.name}\n\n{entity.grain}{money}\n\n| Column | Type | Required | Meaning |\n|---|---|---|---|"
+    return "\n".join([head, *rows, ""])
+
+
+def _render_column(entity: Entity, column: Column) -> str:
+    notes = [column.meaning]
+    if column.values:
+        notes.append("One of " + ", ".join(f"`{value}`" for value in column.values) + ".")
+    if column.references:
+        notes.append(f"Refers to [{column.references}](#{column.references}).")
+    if column.default:
+        default = column.default.replace("source.", "the source's ")
+        notes.append(f"When not mapped: {default}.")
+    if column.personal:
+        notes.append("Personal.")
+    required = "key" if column.name == entity.key else "yes" if column.required else ""
+    return f"| `{column.name}` | {column.type} | {required} | {' '.join(notes)} |"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render_contract())

@@ -1,0 +1,1 @@
+"""From a company's own exports to typed, append-only raw tables: mapping, landing, reading, conversion, loading."""

@@ -1,0 +1,79 @@
+"""What is known of one landed file: written once beside the content, before anything is loaded from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from regua.durable_file import write_whole
+from regua.errors import InputError
+from regua.instants import read_instant, write_instant
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One file as it came. `corrects` is the batch of the same name whose content it replaces.
+
+    `line_count` counts physical lines of a text file, the header included (0 for Parquet); `manifest_rows` and
+    `control_totals` are what the sender declared, empty without a manifest.
+    """
+
+    source: str
+    file_set: str
+    file_name: str
+    sha256: str
+    size_bytes: int
+    landed_at: datetime
+    line_count: int = 0
+    header: tuple[str, ...] = ()
+    manifest_rows: int | None = None
+    control_totals: tuple[tuple[str, str], ...] = ()
+    corrects: str | None = None
+    discarded: str | None = None
+
+    @property
+    def batch_id(self) -> str:
+        """The same for the same content under the same name, so landing twice is seen as once."""
+        identity = "\0".join((self.source, self.file_set, self.file_name, self.sha256))
+        return hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+class LandingStore:
+    """The landing area of one source: read-only contents by hash, and a record for each arrival."""
+
+    def __init__(self, landing_dir: Path, source: str) -> None:
+        self._source = source
+        self._contents = landing_dir / "contents"
+        self._arrivals = landing_dir / "arrivals" / source
+
+    def content_path(self, sha256: str) -> Path:
+        return self._contents / sha256[:2] / sha256
+
+    def record(self, arrival: Arrival) -> None:
+        written = asdict(arrival) | {"landed_at": write_instant(arrival.landed_at)}
+        path = self._arrivals / f"{arrival.batch_id}.json"
+        write_whole(path, json.dumps(written, indent=1, sort_keys=True) + "\n")
+
+    def arrivals(self) -> list[Arrival]:
+        """All arrivals in the order they landed, discarded ones included."""
+        found = [self._read(path) for path in self._arrivals.glob("*.json")]
+        return sorted(found, key=lambda arrival: arrival.landed_at)
+
+    def discard(self, batch_id: str, reason: str) -> Arrival:
+        """Mark an arrival so that no night loads it. Raises InputError when there is none of that id."""
+        for arrival in self.arrivals():
+            if arrival.batch_id == batch_id:
+                discarded = replace(arrival, discarded=reason)
+                self.record(discarded)
+                return discarded
+        raise InputError(f"Source {self._source!r} has no arrival {batch_id!r}; `regua source list` shows them.")
+
+    def _read(self, path: Path) -> Arrival:
+        written = json.loads(path.read_text(encoding="utf-8"))
+        written["landed_at"] = read_instant(written["landed_at"])
+        written["header"] = tuple(written["header"])
+        written["control_totals"] = tuple((column, total) for column, total in written["control_totals"])
+        return Arrival(**written)

@@ -1,0 +1,24 @@
+"""The injected clock, and the one way instants are written: UTC, to the microsecond, without a zone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+Clock = Callable[[], datetime]
+_WRITTEN = "%Y-%m-%d %H:%M:%S.%f"
+
+
+def utc_clock() -> datetime:
+    """The machine's clock, for entry points to pass along; nothing below them reads it."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def write_instant(instant: datetime) -> str:
+    return instant.strftime(_WRITTEN)
+
+
+def read_instant(text: str) -> datetime:
+    """Inverse of `write_instant`; also takes ISO 8601, with a zone or without (then it is UTC)."""
+    instant = datetime.fromisoformat(text)
+    return instant.astimezone(UTC).replace(tzinfo=None) if instant.tzinfo else instant

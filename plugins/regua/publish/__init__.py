@@ -1,0 +1,1 @@
+"""What leaves the warehouse: the serving generation that BI reads."""

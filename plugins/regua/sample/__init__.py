@@ -1,0 +1,1 @@
+"""A made-up portfolio, seeded and dated, for demonstrations, tests and measurements."""

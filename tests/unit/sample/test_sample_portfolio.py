@@ -1,0 +1,244 @@
+"""The made-up portfolio is the same for everybody, says on each day what is known on it, and looks like a real one."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import pytest
+from stdnum.br import cnpj, cpf
+
+from regua.errors import InputError
+from regua.sample.portfolio import SamplePortfolio, customers_for, generate, generate_next_day, open_facts
+
+pytestmark = pytest.mark.timeout(120)
+
+AS_OF = date(2026, 11, 20)
+SMALL = {"customers": 1500, "months": 12, "as_of": AS_OF, "seed": 7}
+
+
+@pytest.fixture(scope="module")
+def portfolio(tmp_path_factory: pytest.TempPathFactory) -> SamplePortfolio:
+    return generate(tmp_path_factory.mktemp("inbox"), **SMALL)
+
+
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
+    arguments = {"customers": 5000, "months": 24, "as_of": AS_OF, "seed": 7}
+    with open_facts(tmp_path_factory.mktemp("facts"), **arguments, day=AS_OF) as (connection, _):
+        yield connection
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def _records(path: Path, encoding: str = "utf-8", delimiter: str = ",") -> list[dict[str, str]]:
+    with path.open(encoding=encoding, newline="") as file:
+        return list(csv.DictReader(file, delimiter=delimiter))
+
+
+def _value(facts: duckdb.DuckDBPyConnection, query: str) -> float:
+    [(value,)] = facts.execute(query).fetchall()
+    return value
+
+
+def test_same_arguments_give_the_same_bytes_with_any_number_of_threads(tmp_path: Path) -> None:
+    """8,000 customers make more invoices than one thread takes at a time (122,880 rows), so order could go wrong."""
+    arguments = {"customers": 8000, "months": 24, "as_of": AS_OF, "seed": 3}
+    first = generate(tmp_path / "one", **arguments, threads=1)
+    generate(tmp_path / "four", **arguments, threads=4, memory="1GB")
+    assert first.row_counts["invoices"] > 140_000
+    assert _content(tmp_path / "one") == _content(tmp_path / "four")
+
+
+def test_another_seed_gives_another_portfolio(tmp_path: Path, portfolio: SamplePortfolio) -> None:
+    generate(tmp_path, **(SMALL | {"seed": 8}))
+    name = f"payments_{AS_OF}.csv"
+    assert (tmp_path / name).read_bytes() != (portfolio.folder / name).read_bytes()
+
+
+def test_nothing_but_the_exports_is_left_in_the_folder(portfolio: SamplePortfolio) -> None:
+    endings = ("customers", "subscriptions", "invoices", "payments")
+    data = {f"{name}_{AS_OF}.csv" for name in endings} | {f"credits_{AS_OF}.jsonl.gz"}
+    assert set(_content(portfolio.folder)) == data | {f"{name}.manifest.json" for name in data} | {f"planted_{AS_OF}.json"}
+
+
+@pytest.mark.parametrize("money", [("invoices", "valor"), ("payments", "valor_recebido")], ids=lambda money: money[0])
+def test_manifest_tells_digest_rows_and_total_of_the_file_as_it_lies_there(tmp_path: Path, money: tuple[str, str]) -> None:
+    file_set, column = money
+    portfolio = generate(tmp_path, **SMALL, dirt=False)
+    path = tmp_path / f"{file_set}_{AS_OF}.csv"
+    manifest = json.loads(path.with_name(path.name + ".manifest.json").read_text())
+    records = _records(path)
+    assert manifest["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert manifest["rows"] == len(records) == portfolio.row_counts[file_set] > 10_000
+    assert Decimal(manifest["control_totals"][column]) == sum(Decimal(record[column]) for record in records)
+
+
+def test_office_files_are_what_a_windows_spreadsheet_writes(portfolio: SamplePortfolio) -> None:
+    content = (portfolio.folder / f"customers_{AS_OF}.csv").read_bytes()
+    assert content.count(b"\r\n") == content.count(b"\n") == portfolio.row_counts["customers"] + 1
+    assert "ção".encode("cp1252") in content
+    with pytest.raises(UnicodeDecodeError):
+        content.decode("utf-8")
+
+
+def test_every_cpf_and_cnpj_is_valid_by_an_independent_library(tmp_path: Path) -> None:
+    generate(tmp_path, **(SMALL | {"customers": 5000}), dirt=False)
+    customers = _records(tmp_path / f"customers_{AS_OF}.csv", "cp1252", ";")
+    documents = {"F": cpf, "J": cnpj}
+    assert len(customers) == 5000
+    assert [c["CNPJ_CPF"] for c in customers if not documents[c["TIPO_PESSOA"]].is_valid(c["CNPJ_CPF"])] == []
+    assert len({documents[c["TIPO_PESSOA"]].compact(c["CNPJ_CPF"]) for c in customers}) == 5000
+    assert sum(any(map(str.isalpha, c["CNPJ_CPF"])) for c in customers) > 50
+    assert {c["TIPO_PESSOA"] for c in customers} == {"F", "J"}
+
+
+def test_contact_data_can_reach_nobody(portfolio: SamplePortfolio) -> None:
+    """RFC 2606 reserves the domains; no operator gives out mobile numbers that begin with 9 0000."""
+    customers = _records(portfolio.folder / f"customers_{AS_OF}.csv", "cp1252", ";")
+    addresses = [c["EMAIL"] for c in customers if "@" in c["EMAIL"]]
+    telephones = ["".join(filter(str.isdigit, c["TELEFONE"])) for c in customers if c["TELEFONE"]]
+    assert len(addresses) > 1000 and len(telephones) > 1000
+    assert {address.split("@")[1].rsplit(".", 1)[1] for address in addresses} == {"com", "net", "org", "example"}
+    assert {a.split("@")[1] for a in addresses if not a.endswith(".example")} == {"example.com", "example.net", "example.org"}
+    assert {telephone[-9:-4] for telephone in telephones} == {"90000"}
+
+
+def test_due_dates_fall_on_weekends_and_bank_holidays(facts: duckdb.DuckDBPyConnection) -> None:
+    assert _value(facts, "select count_if(isodow(due_date) > 5) / count(*) from invoices") == pytest.approx(0.28, abs=0.03)
+    holiday_count = "select count(distinct due_date) from invoices where due_date in (select holiday_date from bank_holidays)"
+    assert _value(facts, holiday_count) >= 8
+    christmas_eve = "select count(*) from bank_holidays where month(holiday_date) = 12 and day(holiday_date) in (24, 31)"
+    assert _value(facts, christmas_eve) == 0
+
+
+@pytest.mark.parametrize(
+    ("payer_kind", "least_pct", "most_pct"),
+    [("punctual", 0, 1.5), ("forgetful", 22, 42), ("troubled", 8, 20), ("strategic", 60, 85), ("disputing", 8, 22)],
+)
+def test_payers_of_each_kind_pay_as_late_as_the_reference_says(
+    facts: duckdb.DuckDBPyConnection, payer_kind: str, least_pct: float, most_pct: float
+) -> None:
+    """The share of settled invoices paid more than five days after the due date."""
+    settled = f"from invoices where payer_kind = '{payer_kind}' and first_payment_date is not null"
+    assert _value(facts, f"select count(*) {settled}") > 1000
+    assert least_pct <= _value(facts, f"select 100 * avg((first_payment_date > due_date + 5)::int) {settled}") <= most_pct
+
+
+@pytest.mark.parametrize(
+    ("what", "condition", "least", "most"),
+    [
+        ("cancelled", "cancelled_date is not null", 0.002, 0.01),
+        ("written off", "written_off_date is not null", 0.004, 0.02),
+        ("never paid", "first_payment_date is null and cancelled_date is null", 0.004, 0.03),
+        ("paid in two parts", "first_cents < cents * 0.75 and second_payment_date is not null", 0.0005, 0.01),
+        ("paid twice", "first_cents = cents and second_cents = cents and reversed_date is null and second_payment_date is not null",
+         0.001, 0.006),
+        ("reversed", "reversed_date is not null", 0.0003, 0.002),
+        ("reversed and paid again", "reversed_date is not null and second_payment_date > reversed_date", 0.0001, 0.001),
+        ("credited", "credit_date is not null", 0.002, 0.01),
+        ("paid a cent short", "first_cents = cents - 1", 0.001, 0.004),
+        ("set-up without subscription", "period = 0", 0.005, 0.03),
+        ("draft for two days", "draft_until is not null", 0.003, 0.01),
+    ],
+    ids=lambda value: value if isinstance(value, str) and "_" not in value else "",
+)
+def test_unusual_events_happen_and_stay_rare(
+    facts: duckdb.DuckDBPyConnection, what: str, condition: str, least: float, most: float
+) -> None:
+    assert least <= _value(facts, f"select count_if({condition}) / count(*) from invoices") <= most, what
+
+
+def test_portfolio_grows_and_churns(facts: duckdb.DuckDBPyConnection) -> None:
+    january, last = (
+        _value(facts, f"select count(*) from invoices where period = {period}") for period in (202501, 202610)
+    )
+    assert 1.3 < last / january < 2.0
+    assert _value(facts, "select count(*) from customers_export") == 5000
+    assert 200 < _value(facts, "select count(*) from subscriptions_export where SITUACAO = 'CANCELADO'") < 1000
+
+
+def test_nothing_is_exported_before_it_is_known(facts: duckdb.DuckDBPyConnection) -> None:
+    latest = """
+        select greatest(max(data_emissao), max(data_cancelamento), max(data_baixa)) from invoices_export
+        union all select greatest(max(data_pagamento), max(data_registro), max(data_estorno)) from payments_export
+        union all select max(data) from credits_export
+    """
+    days = [day for (day,) in facts.execute(latest).fetchall()]
+    assert len(days) == 3 and max(days) <= AS_OF
+
+
+def test_an_export_and_the_deltas_after_it_say_the_same_as_a_later_export(tmp_path: Path) -> None:
+    """Ten days over a month's end, with new customers, drafts turning open, write-offs and reversals."""
+    arguments = SMALL | {"as_of": date(2026, 9, 25)}
+    keys = {"invoices": 0, "payments": 0, "credits": 0}
+    told: dict[str, dict[str, tuple[object, ...]]] = {name: {} for name in keys}
+
+    def read(since: date, day: date) -> dict[str, dict[str, tuple[object, ...]]]:
+        with open_facts(tmp_path, **arguments, since=since, day=day) as (facts, _):
+            return {
+                name: {row[key]: row for row in facts.execute(f"from {name}_export").fetchall()} for name, key in keys.items()
+            }
+
+    beginning, first = date(1900, 1, 1), arguments["as_of"]
+    changed = 0
+    for since, day in [(beginning, first), *((first + timedelta(n), first + timedelta(n + 1)) for n in range(10))]:
+        for name, rows in read(since, day).items():
+            changed += sum(key in told[name] for key in rows)
+            told[name] |= rows
+    assert changed > 5
+    assert told == read(beginning, first + timedelta(10))
+
+
+def test_next_day_brings_about_the_wanted_share_of_the_invoices(tmp_path: Path, portfolio: SamplePortfolio) -> None:
+    next_day = generate_next_day(tmp_path, **SMALL, day=AS_OF + timedelta(days=1), changed_pct=5, dirt=False)
+    assert next_day.row_counts["invoices"] == pytest.approx(0.05 * portfolio.row_counts["invoices"], rel=0.15)
+    assert 0 < next_day.row_counts["payments"] < 0.01 * portfolio.row_counts["payments"]
+    assert next_day.row_counts["customers"] >= 1500
+
+    before = {r["titulo"]: r for r in _records(portfolio.folder / f"invoices_{AS_OF}.csv")}
+    sent_again = [r for r in _records(tmp_path / f"invoices_{next_day.day}.csv") if r["titulo"] in before]
+    assert len(sent_again) > 500
+    assert all(record != before[record["titulo"]] for record in sent_again)
+
+
+def test_snapshots_of_two_days_differ_a_little(tmp_path: Path, portfolio: SamplePortfolio) -> None:
+    day = AS_OF + timedelta(days=3)
+    generate_next_day(tmp_path, **SMALL, day=day)
+    before = {r["CODIGO"]: r for r in _records(portfolio.folder / f"customers_{AS_OF}.csv", "cp1252", ";")}
+    after = {r["CODIGO"]: r for r in _records(tmp_path / f"customers_{day}.csv", "cp1252", ";")}
+    assert before.keys() <= after.keys()
+    assert 0 < sum(record != after[code] for code, record in before.items()) < 0.03 * len(before)
+
+
+def test_credits_are_json_lines_without_a_time_stamp_in_the_archive(portfolio: SamplePortfolio) -> None:
+    packed = (portfolio.folder / f"credits_{AS_OF}.jsonl.gz").read_bytes()
+    credits = [json.loads(line) for line in gzip.decompress(packed).splitlines()]
+    assert packed[4:8] == b"\0\0\0\0"
+    assert len(credits) == portfolio.row_counts["credits"] > 30
+    assert {credit["motivo"] for credit in credits} == {"contestacao", "indisponibilidade", "cortesia"}
+
+
+def test_a_wished_number_of_invoices_is_met_within_a_tenth(tmp_path: Path) -> None:
+    portfolio = generate(tmp_path, customers=customers_for(50_000, 24), months=24, as_of=AS_OF, seed=1, dirt=False)
+    assert portfolio.row_counts["invoices"] == pytest.approx(50_000, rel=0.1)
+
+
+@pytest.mark.parametrize("wrong", [{"customers": 3}, {"months": 1}], ids=["three customers", "one month"])
+def test_a_portfolio_without_a_history_is_refused(tmp_path: Path, wrong: dict[str, int]) -> None:
+    with pytest.raises(InputError, match="at least 10 customers and 2 months"):
+        generate(tmp_path, **(SMALL | wrong))
+
+
+def test_a_next_day_that_is_not_later_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="must lie after 2026-11-20"):
+        generate_next_day(tmp_path, **SMALL, day=AS_OF)
