@@ -1,7 +1,7 @@
 """
 ### receivables_nightly
 
-Lands what the company's systems exported, checks it, loads it, builds the models, checks them and publishes them for BI.
+Lands what the company's systems exported, checks it, loads it, builds the models, checks them, publishes them for BI.
 It contacts nobody: the DAGs that do start from the asset published by `serve`.
 
 **Inputs** the inbox folders of the sources in `REGUA_SOURCES`. **Output** the asset `serving`: a new generation below
@@ -11,18 +11,19 @@ It contacts nobody: the DAGs that do start from the asset published by `serve`.
 
 Whatever fails, the last good night is still served, and clearing a failed task is safe: every stage can run again.
 
-| Red task | It means | Do |
-|---|---|---|
-| `land` | a file is missing, damaged or not as the mapping says; the log names file, line and column | have it sent again, or correct the mapping, then clear `land` ([feed late](docs/runbooks/feed-late.md)) |
-| `load` | too many bad rows, or too many keys gone from a snapshot | `regua source check NAME`; correct the export, then clear `land` |
-| `gate_raw`, `gate_marts` | data that loaded is not plausible | open Data Docs, see [gate failed](docs/runbooks/gate-failed.md) |
-| `staging`, `intermediate`, `marts` | a model or its test failed | the log names it; mend it, then clear from there |
-| any, with "busy" | somebody runs a night by hand | wait: it retries three times, five minutes apart |
+- **`land`** A file is missing, damaged or not as the mapping says; the log names file, line and column. Have it sent
+  again or correct the mapping, then clear `land`. See docs/runbooks/feed-late.md.
+- **`load`** Too many bad rows, or too many keys gone from a snapshot. `regua source check NAME` says which; correct
+  the export, then clear `land`.
+- **`gate_raw`, `gate_marts`** What was loaded or built is not plausible. Open the Data Docs the log names; see
+  docs/runbooks/gate-failed.md.
+- **`staging`, `intermediate`, `marts`** A model or its test failed; the log names it. Mend it, then clear from there.
+- **any, with "busy"** Somebody runs a night by hand. Wait: the task tries again three times, five minutes apart.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import Asset, CronTriggerTimetable, dag, get_current_context, task
 
@@ -34,7 +35,7 @@ SERVING = Asset(name="serving", uri="regua://serving/current", group="regua")
 
 @dag(
     schedule=CronTriggerTimetable("0 2 * * *", timezone=LOCAL_TIMEZONE),
-    start_date=datetime(2024, 1, 1),
+    start_date=datetime(2024, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=4),

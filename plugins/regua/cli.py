@@ -49,7 +49,7 @@ def cli() -> None:
 
 @cli.command()
 @click.option("--as-of", type=_Day(), help="Business day to describe. [default: today in São Paulo]")
-@click.option("--known-at", type=_Instant(), help="Replay with what was known then (UTC); lands and loads nothing newer.")
+@click.option("--known-at", type=_Instant(), help="Replay with what was known then (UTC); loads nothing newer.")
 @click.option("--source", "sources", multiple=True, help="Source to use instead of REGUA_SOURCES; may be repeated.")
 def run(as_of: date | None, known_at: datetime | None, sources: tuple[str, ...]) -> None:
     """Run a whole night here, without Airflow."""
@@ -174,7 +174,7 @@ def _settings(source_names: tuple[str, ...]) -> Settings:
 
 
 def main() -> None:
-    """Entry point. What a person can act on is printed without a traceback: exit 1 for input, 75 (try later) for busy."""
+    """Entry point: what a person can act on comes without a traceback. Exit 1 for input, 75 (try later) for busy."""
     try:
         cli()
     except BusyError as error:

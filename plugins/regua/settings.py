@@ -94,6 +94,6 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _positive(variable: str, variables: Mapping[str, str], *, default: int) -> int:
     text = variables.get(variable, str(default))
-    if not text.isdigit() or int(text) == 0:
+    if not text.isdecimal() or int(text) == 0:
         raise InputError(f"{variable} is {text!r}; it must be a whole number above zero.")
     return int(text)

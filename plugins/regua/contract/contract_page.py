@@ -1,4 +1,4 @@
-"""docs/reference/contract.md, made from the contract: `python -m regua.contract.contract_page > docs/reference/contract.md`."""
+"""docs/reference/contract.md, made from the contract: `make docs` writes what this module prints."""
 
 from __future__ import annotations
 

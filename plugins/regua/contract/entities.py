@@ -1,4 +1,4 @@
-"""The contract as frozen objects: what the loader, the docs page and the gates read instead of writing columns again."""
+"""The contract as frozen objects: the loader, the docs page and the gates read them and list no column again."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -61,12 +62,21 @@ def create_typed(
     ]
     fault = f"case {' '.join(faults)} end" if faults else "null"
     named = ", ".join(f"{quoted('value ' + c.name)} as {quoted(c.name)}" for c in entity.columns)
-    connection.execute(
-        f"create or replace temp table typed as "
-        f"with texts as (select _line, {texts} from {base}{where}), "
-        f"valued as (select *, {values} from texts) "
-        f"select _line, {named}, {fault} as _fault from valued"
-    )
+    try:
+        connection.execute(
+            f"create or replace temp table typed as "
+            f"with texts as (select _line, {texts} from {base}{where}), "
+            f"valued as (select *, {values} from texts) "
+            f"select _line, {named}, {fault} as _fault from valued"
+        )
+    except (duckdb.DataError, duckdb.InvalidInputException) as error:
+        place = f"{source.name}: {_failing(connection, feeding_set, entity, mapped, base, where) or entity.name}"
+        # DuckDB's own sentence quotes the value, which may be a person's.
+        kind = str(error).split(":", 1)[0]
+        raise InputError(
+            f"{place}: fails on a row of {file_name} ({kind}). Let the expression give the text as it is, which is then "
+            "read strictly row by row, or use try_cast and the like, which give null."
+        ) from None
 
 
 def describe_fault(fault: str, feed: Feed) -> tuple[str, str, str]:
@@ -77,12 +87,35 @@ def describe_fault(fault: str, feed: Feed) -> tuple[str, str, str]:
     return reason, column, f"{place}: {REASONS[reason]}"
 
 
+def _failing(
+    connection: duckdb.DuckDBPyConnection,
+    feeding_set: FeedingSet,
+    entity: Entity,
+    mapped: Sequence[_Mapped],
+    base: str,
+    where: str,
+) -> str | None:
+    """The field of the mapping that cannot be worked out on some row; looked for only when one cannot."""
+    fields = {f"derived.{name}": quoted(name) for name in feeding_set.derived}
+    fields |= {f"{entity.name}.{each.column.name}": each.expression for each in mapped}
+    for field, expression in fields.items():
+        try:
+            connection.execute(f"select count({expression}) from {base}{where}").fetchone()
+        except duckdb.Error:
+            return field
+    return None
+
+
 def _derived_relation(
     connection: duckdb.DuckDBPyConnection, source: Source, feeding_set: FeedingSet, file_name: str
 ) -> str:
     """The file's columns with the pseudo columns and the derived ones, as something to select from."""
     relation = f"(select *, {literal(file_name)} as _file from records)"
     for name, expression in feeding_set.derived.items():
+        if name.casefold() in {column.casefold() for column in _columns_of(connection, relation)}:
+            raise InputError(
+                f"{source.name}: derived.{name}: {file_name} has a column of that name already; call the derived one otherwise."
+            )
         _type_of(connection, f"({expression})", relation, f"{source.name}: derived.{name}")
         relation = f"(select *, ({expression}) as {quoted(name)} from {relation})"
     return relation
@@ -100,9 +133,14 @@ def _mapped(
     return _Mapped(column, expression, _type_of(connection, expression, base, f"{source.name}: {entity.name}.{column.name}"))
 
 
+def _columns_of(connection: duckdb.DuckDBPyConnection, relation: str) -> list[str]:
+    return [name for name, *_ in connection.execute(f"describe select * from {relation}").fetchall()]
+
+
 def _type_of(connection: duckdb.DuckDBPyConnection, expression: str, base: str, place: str) -> str:
     try:
-        described = connection.execute(f"describe select {expression} from {base}").fetchone()
+        # Beside _line, so that an aggregate, which would fold the file into one row, is refused here.
+        described = connection.execute(f"describe select {expression}, _line from {base}").fetchone()
     except duckdb.Error as error:
         raise InputError(f"{place}: {str(error).splitlines()[0]}") from error
     return str(described[1]) if described else "VARCHAR"
@@ -192,7 +230,8 @@ def _faults(each: _Mapped, source: Source, feeding_set: FeedingSet) -> list[tupl
             faults.append(("bad_flag", f"{text} is not null and {value} is null"))
         case "money":
             if is_text:
-                decimals = f"regexp_matches({text}, '^[-+]?[0-9]+[.,][0-9]{{3,}}$')"
+                mark = re.escape(feeding_set.decimal)
+                decimals = f"regexp_full_match({text}, '[-+]?[0-9]+{mark}[0-9]{{3,}}')"
                 faults.append(("too_many_decimals", f"{text} is not null and {value} is null and {decimals}"))
             elif each.sql_type in ("DOUBLE", "FLOAT"):
                 # A float is let in when it is a whole number of cents as closely as a float can say so.

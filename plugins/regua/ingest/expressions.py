@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import duckdb
@@ -36,16 +37,27 @@ def bare_column(expression: str) -> str | None:
 
 
 def referenced_columns(expression: str, place: str) -> list[str]:
-    """Names of the columns an expression reads, in order. Raises InputError when it is not one expression."""
+    """Names of the columns an expression reads, in order. Raises InputError when it is not one expression.
+
+    What it gives may depend on the file alone: a mapping that asked the clock would load one file in two ways.
+    """
     if (bare := bare_column(expression)) is not None:
         return [bare]
-    with duckdb.connect(config={"enable_external_access": "false"}) as connection:
-        parsed = connection.execute("select json_serialize_sql($1)", [f"select ({expression})"]).fetchone()
-    tree = json.loads(parsed[0]) if parsed else {"error": True}
+    tree = _parsed(f"select ({expression})")
+    # An expression that closes the parenthesis around it by a comment is good SQL only while it ends the line.
+    if not tree.get("error"):
+        tree = _parsed(f"select ({expression}\n)")
     if tree.get("error"):
         raise InputError(f"{place}: {expression!r} is not SQL: {tree.get('error_message', 'cannot be read')}.")
-    if len(tree["statements"]) != 1 or _tables_read(tree):
-        raise InputError(f"{place}: {expression!r} must be one expression over the file's columns, without subqueries.")
+    if len(tree["statements"]) != 1 or not _is_one_expression(tree["statements"][0]["node"]):
+        raise InputError(
+            f"{place}: {expression!r} must be one expression over the file's columns, without subqueries and without *."
+        )
+    if unsteady := sorted(set(_function_names(tree)) & _unsteady_functions()):
+        raise InputError(
+            f"{place}: {expression!r} calls {', '.join(unsteady)}, which does not give the same for the same file every "
+            "time. Use the file's columns, _file and _line."
+        )
     return list(dict.fromkeys(_column_names(tree)))
 
 
@@ -69,10 +81,49 @@ def _expressions(feeding_set: FeedingSet) -> Iterator[tuple[str, str]]:
             yield f"{entity}.{column}", expression
 
 
+def _parsed(statement: str) -> dict[str, Any]:
+    with duckdb.connect(config={"enable_external_access": "false"}) as connection:
+        row = connection.execute("select json_serialize_sql($1)", [statement]).fetchone()
+    tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
+    return tree
+
+
+@cache
+def _unsteady_functions() -> frozenset[str]:
+    """Clocks, random numbers, sequences and the session's own state, as DuckDB itself lists them."""
+    with duckdb.connect() as connection:
+        found = connection.execute("select function_name from duckdb_functions() where stability <> 'CONSISTENT'").fetchall()
+    return frozenset(name for (name,) in found)
+
+
+def _is_one_expression(node: Any) -> bool:
+    """Whether a parsed `select (…)` has nothing but its one value: no table, no filter, no second value, no star."""
+    clauses = ("modifiers", "group_expressions", "where_clause", "having", "qualify", "sample")
+    return (
+        node["type"] == "SELECT_NODE"
+        and len(node["select_list"]) == 1
+        and node["from_table"]["type"] == "EMPTY"
+        and not any(node[clause] for clause in clauses)
+        and not _holds_tables(node)
+    )
+
+
+def _function_names(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if node.get("class") == "FUNCTION":
+            yield node["function_name"].lower()
+        for child in node.values():
+            yield from _function_names(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from _function_names(child)
+
+
 def _column_names(node: Any) -> Iterator[str]:
     if isinstance(node, dict):
         if node.get("class") == "COLUMN_REF":
-            yield node["column_names"][-1]
+            # `address.city` is the field of a Parquet column: there is no table to name here.
+            yield node["column_names"][0]
         for child in node.values():
             yield from _column_names(child)
     elif isinstance(node, list):
@@ -80,7 +131,8 @@ def _column_names(node: Any) -> Iterator[str]:
             yield from _column_names(child)
 
 
-def _tables_read(node: Any) -> bool:
+def _holds_tables(node: Any) -> bool:
     if isinstance(node, dict):
-        return node.get("type") in ("BASE_TABLE", "TABLE_FUNCTION", "SUBQUERY") or any(map(_tables_read, node.values()))
-    return isinstance(node, list) and any(map(_tables_read, node))
+        kinds = ("BASE_TABLE", "TABLE_FUNCTION", "SUBQUERY", "STAR")
+        return node.get("type") in kinds or any(map(_holds_tables, node.values()))
+    return isinstance(node, list) and any(map(_holds_tables, node))

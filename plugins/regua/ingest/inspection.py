@@ -21,9 +21,9 @@ from regua.errors import InputError
 from regua.ingest.mapping import FileSet
 
 _CHUNK = 1 << 20
-# A gzip file grows a thousandfold at most when it is honest text; beyond this it is a bomb or a mistake.
+# gzip can grow no more than 1,032-fold, and does so for one line repeated; exports grow ten- to fiftyfold.
 _MAX_UNPACKED = 64 << 30
-_MAX_UNPACKED_RATIO = 1_100
+_MAX_UNPACKED_RATIO = 250
 _MAX_HEADER = 1 << 20
 MANIFEST_ENDING = ".manifest.json"
 
@@ -55,19 +55,23 @@ def read_manifest(path: Path) -> Manifest | None:
         return None
     try:
         manifest = Manifest.model_validate(json.loads(beside.read_text(encoding="utf-8")))
-        for total in manifest.control_totals.values():
-            Decimal(total)
-    except (ValueError, ValidationError, InvalidOperation) as error:
+        not_finite = [name for name, total in manifest.control_totals.items() if not Decimal(total).is_finite()]
+    except (OSError, ValueError, ValidationError, InvalidOperation, RecursionError) as error:
         raise InputError(f"{beside.name}: the manifest cannot be read: {error}") from error
+    if not_finite:
+        raise InputError(f"{beside.name}: control_totals.{not_finite[0]} is no amount; write it like \"1234.56\".")
     return manifest
 
 
-def inspect_file(path: Path, shown_name: str, file_set: FileSet) -> Inspection:
+def inspect_file(path: Path, shown_name: str, file_set: FileSet, *, declared_rows: int | None = None) -> Inspection:
     """Read every byte of `path` once. Raises InputError naming file, line and column of the first thing wrong.
 
-    `shown_name` is the export's own name: the path itself may be a content-addressed copy.
+    `shown_name` is the export's own name: the path itself may be a content-addressed copy. `declared_rows` is the
+    manifest's count: JSON Lines without a record is an empty file, and right where the manifest says so.
     """
     digest, size = _digest(path)
+    if size == 0 and file_set.format == "jsonl" and declared_rows == 0:
+        return Inspection(digest, size, 0, ())
     if size == 0:
         raise InputError(f"{shown_name}: the file is empty: not even a header. Send it again.")
     if file_set.format == "parquet":
@@ -159,9 +163,10 @@ def _unpacked_chunks(path: Path, shown_name: str) -> Iterator[bytes]:
 
 def _undecodable(shown_name: str, line: int, error: UnicodeDecodeError, file_set: FileSet) -> InputError:
     line += error.object[: error.start].count(b"\n")
+    hint = "Brazilian exports are often cp1252" if file_set.encoding == "utf-8" else "most exports are utf-8 or cp1252"
     return InputError(
         f"{shown_name}: line {line}: byte 0x{error.object[error.start]:02x} is not {file_set.encoding}. "
-        "The file is damaged or `encoding` in the mapping is wrong (Brazilian exports are often cp1252)."
+        f"The file is damaged or `encoding` in the mapping is wrong ({hint})."
     )
 
 
@@ -183,8 +188,10 @@ class _TextScan:
         self._lines = 0
         self._last = ""
         self._head = ""
-        # Text that is valid UTF-8 with letters beyond ASCII is never by chance so in a one-byte encoding.
-        self._suspect_utf8 = file_set.encoding not in ("utf-8", "utf-16", "utf-16-le", "utf-16-be")
+        # Text that is valid UTF-8 with letters beyond ASCII is never by chance so in a one-byte encoding. What one
+        # decodes of it piece by piece, because a chunk may end inside a letter.
+        self._suspect_utf8 = not file_set.encoding.startswith("utf")
+        self._utf8 = codecs.getincrementaldecoder("utf-8")()
 
     def take(self, text: str) -> None:
         if not text:
@@ -216,21 +223,29 @@ class _TextScan:
         if self._set.format != "csv":
             return ()
         first = self._head.split("\n", 1)[0].rstrip("\r")
-        names = next(csv.reader(io.StringIO(first), delimiter=self._set.delimiter, quotechar=self._set.quote), [])
-        header = tuple(name.strip() for name in names)
+        reader = csv.reader(io.StringIO(first), delimiter=self._set.delimiter, quotechar=self._set.quote, strict=True)
+        try:
+            header = tuple(name.strip() for name in next(reader, []))
+        except csv.Error as error:
+            raise InputError(f"{self._name}: line 1: the column names cannot be read: {error}. Send it again.") from error
+        if not header:
+            raise InputError(f"{self._name}: line 1 is blank; it must hold the column names.")
         seen: dict[str, int] = {}
         for place, name in enumerate(header, start=1):
             if not name:
                 raise InputError(f"{self._name}: line 1, column {place}: the column has no name.")
+            if name.casefold() in ("_file", "_line"):
+                raise InputError(f"{self._name}: line 1, column {place}: {name!r} means the row's own file or line here; rename it.")
             if (earlier := seen.setdefault(name.casefold(), place)) != place:
                 raise InputError(f"{self._name}: line 1, columns {earlier} and {place}: both are called {name!r}.")
         return header
 
     def _refuse_disguised_utf8(self, text: str) -> None:
-        if text.isascii():
+        if text.isascii() and not self._utf8.getstate()[0]:
             return
         try:
-            text.encode(self._set.encoding).decode("utf-8")
+            if self._utf8.decode(text.encode(self._set.encoding)).isascii():
+                return
         except (UnicodeDecodeError, UnicodeEncodeError):
             self._suspect_utf8 = False
             return

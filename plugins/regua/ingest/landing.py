@@ -1,5 +1,7 @@
 """First stage of a night: copy what arrived to where nothing can change it, refusing what is not whole.
 
+Files are copied; tables of a source's database are read (table_extraction.py) and kept in the same way.
+
 A refused file leaves no trace in the landing area: it is looked at again every night until it is sent again,
 corrected, or taken out of the inbox.
 """
@@ -9,13 +11,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from regua.durable_file import sync_directory
-from regua.errors import InputError
+from regua.errors import BusyError, InputError
 from regua.ingest.arrival import Arrival, LandingStore
 from regua.ingest.expressions import needed_columns
 from regua.ingest.inspection import (
@@ -39,12 +40,15 @@ class Landing:
     unchanged_count: int
 
 
-def land(landing_dir: Path, inbox: Path, sources: Sequence[Source], clock: Clock) -> Landing:
-    """Copy every new file of the sources' inboxes into `landing_dir`.
+def land(
+    landing_dir: Path, inbox: Path, sources: Sequence[Source], clock: Clock, environ: Mapping[str, str] = os.environ
+) -> Landing:
+    """Copy every new file of the sources' inboxes, and what their databases' tables hold, into `landing_dir`.
 
-    The same content under the same name is a no-op, a new content under a known name a correction. Each arrival's
+    The content a name had last is a no-op, another one a correction, be it one from before. Each arrival's
     instant is later than all before it, whatever the clock does. Raises InputError with every refusal of every source,
-    after all good files have been landed.
+    after all good files have been landed; BusyError when nothing is wrong but a database that cannot be read now.
+    `environ` holds the databases' URIs.
     """
     stores = {source.name: LandingStore(landing_dir, source.name) for source in sources}
     latest = max(
@@ -53,14 +57,16 @@ def land(landing_dir: Path, inbox: Path, sources: Sequence[Source], clock: Clock
     )
     landed: list[Arrival] = []
     refusals: list[str] = []
+    unreached: list[str] = []
     unchanged = 0
     for source in sources:
         store = stores[source.name]
         for set_name, file_set in source.files.items():
             known = [arrival for arrival in store.arrivals() if arrival.file_set == set_name]
-            for path in matching_files(inbox, source, file_set, refusals):
-                candidate = Arrival(source.name, set_name, path.name, _sha256(path), 0, latest)
-                if candidate.batch_id in {arrival.batch_id for arrival in known}:
+            paths = matching_files(inbox, source, file_set, refusals)
+            for path in paths:
+                same_name = [arrival for arrival in known if arrival.file_name == path.name]
+                if same_name and same_name[-1].sha256 == _sha256(path):
                     unchanged += 1
                     continue
                 latest = max(clock(), latest + timedelta(microseconds=1))
@@ -71,13 +77,28 @@ def land(landing_dir: Path, inbox: Path, sources: Sequence[Source], clock: Clock
                     continue
                 known.append(arrival)
                 landed.append(arrival)
-            if not known and not file_set.optional:
+            if not known and not paths and not file_set.optional:
                 refusals.append(
                     f"Source {source.name}: no file like {file_set.glob!r} has ever arrived in "
                     f"{inbox_folder(inbox, source)} (set `optional: true` where none need come)."
                 )
+        if source.tables:
+            from regua.ingest.table_extraction import land_tables  # A second of import that files need not pay.
+
+            try:
+                extracted, same = land_tables(source, store, environ, clock, latest)
+            except InputError as error:
+                refusals.append(str(error))
+            except BusyError as error:
+                unreached.append(str(error))
+            else:
+                landed += extracted
+                unchanged += same
+                latest = max([latest, *(arrival.landed_at for arrival in extracted)])
     if refusals:
-        raise InputError("\n".join(["Landing refused:", *refusals]))
+        raise InputError("\n".join(["Landing refused:", *refusals, *unreached]))
+    if unreached:
+        raise BusyError("\n".join(unreached))
     if latest == datetime.min:
         raise InputError(f"Nothing has ever arrived in {inbox}: there is no night to run.")
     return Landing(latest, tuple(landed), unchanged)
@@ -112,25 +133,21 @@ def _land_file(
     landed_at: datetime,
     known: Sequence[Arrival],
 ) -> Arrival:
-    manifest = read_manifest(path)
+    manifest = read_manifest(path) if file_set.manifest != "none" else None
     if manifest is None and file_set.manifest == "required":
         raise InputError(f"{path.name}: {path.name}{MANIFEST_ENDING} is missing, and the mapping requires one.")
-    if file_set.manifest == "none":
-        manifest = None
     copy = _copied(path, store)
     try:
-        inspection = inspect_file(copy, path.name, file_set)
+        inspection = inspect_file(
+            copy, path.name, file_set, declared_rows=manifest.rows if manifest else None
+        )
         if manifest is not None:
             _check_digest(path.name, manifest, inspection.sha256)
         if file_set.format == "csv":
             check_header(inspection.header, needed_columns(file_set), path.name)
             if file_set.column_order == "fixed" and (earlier := _last_with_header(known)):
                 check_column_order(inspection.header, earlier.header, earlier.file_name, path.name)
-        content = store.content_path(inspection.sha256)
-        content.parent.mkdir(parents=True, exist_ok=True)
-        copy.chmod(0o444)
-        os.replace(copy, content)
-        sync_directory(content.parent)
+        store.keep(copy, inspection.sha256)
     finally:
         copy.unlink(missing_ok=True)
     same_name = [arrival for arrival in known if arrival.file_name == path.name]
@@ -146,6 +163,7 @@ def _land_file(
         manifest_rows=manifest.rows if manifest else None,
         control_totals=tuple(manifest.control_totals.items()) if manifest else (),
         corrects=same_name[-1].batch_id if same_name else None,
+        repetition=sum(arrival.sha256 == inspection.sha256 for arrival in same_name),
     )
     store.record(arrival)
     return arrival

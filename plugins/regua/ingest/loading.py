@@ -22,11 +22,12 @@ from regua.errors import InputError
 from regua.ingest.arrival import Arrival, LandingStore
 from regua.ingest.conversion import create_typed, describe_fault
 from regua.ingest.expressions import literal, quoted
-from regua.ingest.mapping import FeedingSet, Source
+from regua.ingest.key_snapshot import read_present_keys
+from regua.ingest.mapping import FeedingSet, FileSet, Source, TableSet
 from regua.ingest.reading import LandedFile, read_records
 
 _SHOWN_FAULTS = 5
-_NO_MONEY = Decimal("0.00")
+_NOT_RECORDED = ("batch_id", "source", "file_name", "unreadable_amount_count")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Batch:
     """What became of the rows that one file gave to one entity: read = accepted + quarantined + duplicate.
 
     `unchanged_count` says how many of the duplicates were already known with the same content; amounts are of the
-    entity's money column, of the rows where it could be read.
+    entity's money column, of the rows where it could be read, and `unreadable_amount_count` says in how many it could not.
     """
 
     batch_id: str
@@ -53,6 +54,7 @@ class Batch:
     accepted_amount: Decimal
     quarantined_amount: Decimal
     duplicate_amount: Decimal
+    unreadable_amount_count: int
 
 
 def load_pending(
@@ -73,32 +75,50 @@ def load_pending(
     for source in sources:
         store = LandingStore(landing_dir, source.name)
         arrivals = [arrival for arrival in store.arrivals() if arrival.landed_at <= known_at]
-        for arrival in _pending(connection, arrivals):
+        for arrival in _pending(connection, source, arrivals):
             on_file(arrival)
-            feeding_set = source.files.get(arrival.file_set)
+            feeding_set = source.feeding_set(arrival.file_set)
             if feeding_set is None:
                 raise InputError(
                     f"{arrival.file_name} landed as {arrival.file_set!r}, which source {source.name!r} no longer has. "
                     f"Put the set back, or `regua source discard {source.name} {arrival.batch_id} --reason TEXT`."
                 )
             content = store.content_path(arrival.sha256)
-            file = LandedFile(content, arrival.file_name, feeding_set, arrival.header, arrival.line_count)
+            if isinstance(feeding_set, TableSet) and (keys_sha256 := _keys_of(arrival)):
+                keys = store.content_path(keys_sha256)
+                read_present_keys(connection, source, feeding_set, keys, arrival.file_name, work_dir)
+            file_set = feeding_set if isinstance(feeding_set, FileSet) else feeding_set.as_files()
+            file = LandedFile(content, arrival.file_name, file_set, arrival.header, arrival.line_count)
             read_records(connection, file, work_dir)
             batches += _load(connection, source, feeding_set, arrival, as_of)
     return batches
 
 
-def _pending(connection: duckdb.DuckDBPyConnection, arrivals: Sequence[Arrival]) -> list[Arrival]:
-    """Not loaded, not discarded, and not replaced by a newer content of the same name before it was ever loaded."""
-    loaded = {batch_id for (batch_id,) in connection.execute("select distinct _batch_id from ops.batches").fetchall()}
+def _pending(connection: duckdb.DuckDBPyConnection, source: Source, arrivals: Sequence[Arrival]) -> list[Arrival]:
+    """Not loaded, not discarded, and not replaced by a newer content of the same name before it was ever loaded.
+
+    Nor older than what its source has loaded since. Such a one was passed over then; the replay of an instant at which
+    it was still the newest of its name would take it up and rewrite what was known after that instant.
+    """
+    loaded = dict(
+        connection.execute(
+            "select _batch_id, max(_loaded_at) from ops.batches where _source = $1 group by _batch_id", [source.name]
+        ).fetchall()
+    )
+    newest_loaded_at = max(loaded.values(), default=datetime.min)
     newest = {(arrival.file_set, arrival.file_name): arrival.batch_id for arrival in arrivals if not arrival.discarded}
     return [
         arrival
         for arrival in arrivals
         if arrival.batch_id not in loaded
+        and arrival.landed_at > newest_loaded_at
         and not arrival.discarded
         and newest[arrival.file_set, arrival.file_name] == arrival.batch_id
     ]
+
+
+def _keys_of(arrival: Arrival) -> str | None:
+    return arrival.extraction.keys_sha256 if arrival.extraction else None
 
 
 def _load(
@@ -175,6 +195,7 @@ class _FeedLoad:
             accepted_amount=accepted_amount,
             quarantined_amount=quarantined_amount,
             duplicate_amount=duplicate_amount,
+            unreadable_amount_count=unreadable + self._number(f"select count(*) from typed where {self._money} is null"),
         )
         self._check(batch)
         return batch
@@ -229,7 +250,8 @@ class _FeedLoad:
 
     def _removed_keys(self) -> int:
         """Mark the keys that this file should still hold and does not; refuse the file when they are too many."""
-        if self._set.mode == "snapshot":
+        has_key_list = _keys_of(self._arrival) is not None
+        if self._set.mode == "snapshot" or has_key_list:
             scope = "entity = {e} and _source = {s} and file_set = {f}"
         else:
             # A delta file sent again under its name withdraws what only its first version held.
@@ -243,16 +265,20 @@ class _FeedLoad:
         if self._set.mode == "snapshot" and self._number(f"select count(*) from ({self._newer_batches()})"):
             return 0
         key = quoted(self._entity.key)
+        present = f"(select {key} as key_text from typed)"
+        if has_key_list:
+            present = f"present_{self._entity.name}"
+            self._refuse_missed_rows(present)
         self._connection.execute(
             f"create or replace temp table removed as select known._batch_id, known._line from raw.{self._entity.name} as known "
             f"where known._batch_id in (select _batch_id from ops.batches where {scope}) {self._not_superseded('known')} "
-            f"and not exists (select 1 from typed where typed.{key} = known.{key})"
+            f"and not exists (select 1 from {present} as present where present.key_text = known.{key})"
         )
         removed = self._number("select count(*) from removed")
         if not removed:
             return 0
         lost = self._number(
-            f"select count(*) from typed where {key} is null"
+            f"select count(*) from typed where {key} is null or _fault = 'bad_id:{self._entity.key}'"
         ) + self._number("select count(*) from unreadable")
         held = self._number(
             f"select count(*) from raw.{self._entity.name} as known where known._batch_id in "
@@ -265,7 +291,7 @@ class _FeedLoad:
                 f"again under the same name, or raise `missing_limit_pct` in the mapping when they are really gone. "
                 f"{self._discard_hint()}"
             )
-        if lost:
+        if lost and not has_key_list:
             # A row whose key cannot be read may be any of the missing: none of them is taken away tonight.
             self._connection.execute("delete from removed")
             return 0
@@ -273,6 +299,26 @@ class _FeedLoad:
             f"insert into replaced select _batch_id, _line, 'removed' from removed"
         )
         return removed
+
+    def _refuse_missed_rows(self, present: str) -> None:
+        """A key that the table lists, and that no reading ever brought, belongs to a row that was missed."""
+        key = quoted(self._entity.key)
+        missed = self._number(
+            f"select count(*) from {present} as present "
+            f"where not exists (select 1 from typed where typed.{key} = present.key_text) "
+            f"and not exists (select 1 from raw.{self._entity.name} as known where known.{key} = present.key_text "
+            f"{self._not_superseded('known')}) and not exists (select 1 from quarantine.rejected_rows as rejected "
+            f"where rejected._source = {literal(self._source.name)} and rejected.entity = {literal(self._entity.name)} "
+            f"and rejected.key_text = present.key_text)"
+        )
+        if missed:
+            raise InputError(
+                f"{self._arrival.file_name}: the table holds {missed} {self._entity.name} that no reading has brought: they "
+                "were committed later than `overlap` allows for, or their cursor is not set when they change, or a reading "
+                "before this one was discarded. Raise `overlap` in the mapping where it is too short, then take this reading "
+                f"away and run again: the rows are read then. `regua source discard {self._source.name} "
+                f"{self._arrival.batch_id} --reason TEXT`."
+            )
 
     def _append(self) -> None:
         columns = ", ".join(map(quoted, self._entity.column_names))
@@ -297,12 +343,14 @@ class _FeedLoad:
                 "insert into described values (?, ?, ?, ?)", [fault, *describe_fault(fault, self._feed)]
             )
         lineage = self._lineage
+        # The file's columns may have any name, the contract's own included: they come folded into one.
         self._connection.execute(
             f"create or replace temp table rejected as "
             f"select {lineage}, {literal(self._entity.name)} as entity, "
             "described.reason_code, described.column_name, described.message, "
-            f"{key} as key_text, {self._money} as money_amount, to_json(records)::varchar as record "
-            "from typed join described using (_fault) join records using (_line) where _fate = 'quarantined' "
+            f"{key} as key_text, {self._money} as money_amount, folded.record from typed join described using (_fault) "
+            "join (select _line, to_json(records)::varchar as record from records) as folded using (_line) "
+            "where _fate = 'quarantined' "
             "union all by name "
             f"select {lineage}, {literal(self._entity.name)} as entity, reason_code, null as column_name, message, "
             "null as key_text, null as money_amount, record from unreadable order by _line"
@@ -378,7 +426,8 @@ def _check_manifest(connection: duckdb.DuckDBPyConnection, arrival: Arrival, bat
             raise InputError(
                 f"{arrival.file_name}: the manifest says {arrival.manifest_rows} rows, the file holds {row[0]}. Send both again."
             )
-    amounts = {batch.entity: batch.read_amount for batch in batches if batch.read_amount != _NO_MONEY}
+    # The sender's total counts rows whose amount we could not read; with such rows no equality can be asked for.
+    amounts = {batch.entity: batch.read_amount for batch in batches if not batch.unreadable_amount_count}
     for name, total in arrival.control_totals:
         if amounts and Decimal(total) not in amounts.values():
             raise InputError(
@@ -390,7 +439,7 @@ def _check_manifest(connection: duckdb.DuckDBPyConnection, arrival: Arrival, bat
 def _record(
     connection: duckdb.DuckDBPyConnection, batch: Batch, arrival: Arrival, feeding_set: FeedingSet, as_of: date
 ) -> None:
-    values: dict[str, Any] = {name: value for name, value in asdict(batch).items() if name not in ("batch_id", "source", "file_name")}
+    values: dict[str, Any] = {name: value for name, value in asdict(batch).items() if name not in _NOT_RECORDED}
     values |= {
         "_batch_id": batch.batch_id,
         "_source": batch.source,

@@ -9,8 +9,7 @@ Parquet file counted from 1.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +27,9 @@ _REJECTIONS = {
     "TOO MANY COLUMNS": ("wrong_field_count", "too many fields"),
     "UNQUOTED VALUE": ("broken_quotes", "a quote is opened and never closed, or closed too early"),
     "LINE SIZE OVER MAXIMUM": ("record_too_long", f"longer than {_MAX_RECORD_BYTES} bytes"),
+    "LINE BREAK": ("broken_line", "a carriage return stands inside a field that is not quoted"),
 }
+_UNREADABLE_COLUMNS = ("_line", "reason_code", "message", "record")
 _BATCH_ROWS = 50_000
 
 
@@ -83,6 +84,10 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, plain: Path, file: LandedFi
     dialect = file.file_set
     columns = "{" + ", ".join(f"{literal(name)}: 'VARCHAR'" for name in file.header) + "}"
     connection.execute("drop table if exists reject_errors; drop table if exists reject_scans")
+    if not _has_one_line_break(plain):
+        # DuckDB would take each carriage return for the end of a line, or give up without a line number.
+        _read_csv_slowly(connection, plain, file)
+        return file.header
     try:
         connection.execute(
             f"create temp table records as select * from read_csv({literal(str(plain))}, columns = {columns}, "
@@ -92,91 +97,152 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, plain: Path, file: LandedFi
         )
     except duckdb.InvalidInputException as error:
         raise InputError(f"{file.shown_name}: cannot be read as CSV: {_first_line(error)}") from error
-    rejected = connection.execute(
-        "select line, min_by(error_type, column_idx)::varchar, any_value(csv_line) from reject_errors group by line order by line"
-    ).fetchall()
-    read = _count(connection, "records")
-    if read + len(rejected) + 1 != file.line_count:
+    connection.execute(
+        "create or replace temp table rejected as select line, min_by(error_type, column_idx)::varchar as kind, "
+        "any_value(csv_line) as record from reject_errors group by line"
+    )
+    if _count(connection, "records") + _count(connection, "rejected") + 1 != file.line_count:
         # Blank lines, or line breaks inside quotes: records and lines no longer run together, so every record must
         # be counted where it begins.
+        connection.execute("drop table records")
         _read_csv_slowly(connection, plain, file)
         return file.header
-    connection.executemany(
-        "insert into unreadable values (?, ?, ?, ?)",
-        [(line, *_REJECTIONS.get(kind, ("unreadable_record", kind.lower())), text) for line, kind, text in rejected],
-    ) if rejected else None
-    _number_lines(connection, [line for line, _, _ in rejected])
+    reasons = ", ".join(f"({literal(kind)}, {literal(code)}, {literal(text)})" for kind, (code, text) in _REJECTIONS.items())
+    connection.execute(
+        "insert into unreadable "
+        "select line, coalesce(reason_code, 'unreadable_record'), coalesce(message, lower(kind)), record "
+        f"from rejected left join (values {reasons}) as reasons (kind, reason_code, message) using (kind) order by line"
+    )
+    _number_lines(connection)
     return file.header
 
 
-def _number_lines(connection: duckdb.DuckDBPyConnection, rejected_lines: Sequence[int]) -> None:
+def _has_one_line_break(plain: Path) -> bool:
+    """Whether all lines end alike, in a line feed or in a carriage return with one, and no other of these stands about."""
+    returns = feeds = pairs = 0
+    last = b""
+    with plain.open("rb") as content:
+        while chunk := content.read(1 << 22):
+            returns += chunk.count(b"\r")
+            feeds += chunk.count(b"\n")
+            pairs += chunk.count(b"\r\n") + (last == b"\r" and chunk.startswith(b"\n"))
+            last = chunk[-1:]
+    return returns == 0 or returns == feeds == pairs
+
+
+def _number_lines(connection: duckdb.DuckDBPyConnection) -> None:
     """Give each record its line: its place among the good ones, moved down by the header and the bad lines above."""
     connection.execute("alter table records rename to good_records")
-    if not rejected_lines:
-        connection.execute("create temp view numbered as select rowid + 2 as _line, * from good_records")
+    if not _count(connection, "rejected"):
+        connection.execute("create temp table records as select rowid + 2 as _line, * from good_records")
     else:
         # After the k-th bad line (counted from 0) the good records are moved down by one more.
-        moved = [(line - 2 - k, k + 1) for k, line in enumerate(rejected_lines)]
-        connection.execute("create or replace temp table moved (good_before bigint, down bigint)")
-        connection.executemany("insert into moved values (?, ?)", moved)
         connection.execute(
-            "create temp view numbered as select place + 2 + coalesce(down, 0) as _line, * exclude (place, down, good_before) "
+            "create temp table records as "
+            "with bad as (select line, row_number() over (order by line) - 1 as k from rejected), "
+            "moves as (select line - 2 - k as good_before, max(k + 1) as down from bad group by good_before) "
+            "select place + 2 + coalesce(down, 0) as _line, * exclude (place, down, good_before) "
             "from (select rowid as place, * from good_records) as placed "
-            "asof left join (select good_before, max(down) as down from moved group by good_before) as moves "
-            "on placed.place >= moves.good_before"
+            "asof left join moves on placed.place >= moves.good_before"
         )
-    connection.execute("create temp table records as select * from numbered")
-    connection.execute("drop view numbered; drop table good_records")
+    connection.execute("drop table good_records")
 
 
 def _read_csv_slowly(connection: duckdb.DuckDBPyConnection, plain: Path, file: LandedFile) -> None:
-    connection.execute("drop table records")
+    columns = ("_line", *file.header)
     names = ", ".join(f"{quoted(name)} varchar" for name in file.header)
     connection.execute(f"create temp table records (_line bigint, {names})")
     good: list[list[str | int | None]] = []
-    bad: list[tuple[int, str, str, str]] = []
-    for line, fields, fault in _csv_records(plain, file.file_set):
-        if fault is None and len(fields) != len(file.header):
-            fault = ("wrong_field_count", f"{len(fields)} fields instead of {len(file.header)}")
-        if fault is None:
-            good.append([line, *(field or None for field in fields)])
-        else:
-            bad.append((line, *fault, file.file_set.delimiter.join(fields)))
-        if len(good) >= _BATCH_ROWS:
-            _append(connection, good, file.header)
-            good.clear()
-    _append(connection, good, file.header)
-    if bad:
-        connection.executemany("insert into unreadable values (?, ?, ?, ?)", bad)
+    bad: list[list[str | int | None]] = []
+    with plain.open(encoding="utf-8", newline="\n") as lines:
+        for first_line, texts, fields, fault in csv_records(lines, file.file_set):
+            if fault is None and len(fields) == len(file.header):
+                good.append([first_line, *(field or None for field in fields)])
+            elif fault is None:
+                kind = "MISSING COLUMNS" if len(fields) < len(file.header) else "TOO MANY COLUMNS"
+                bad.append([first_line, *_REJECTIONS[kind], "".join(texts)])
+            else:
+                # How many records these lines are nobody can tell: each line counts as one.
+                bad += [[line, *_REJECTIONS[fault], text] for line, text in enumerate(texts, start=first_line)]
+            if len(good) + len(bad) >= _BATCH_ROWS:
+                _append(connection, "records", columns, good)
+                _append(connection, "unreadable", _UNREADABLE_COLUMNS, bad)
+                good, bad = [], []
+    _append(connection, "records", columns, good)
+    _append(connection, "unreadable", _UNREADABLE_COLUMNS, bad)
 
 
-def _csv_records(plain: Path, dialect: FileSet) -> Iterator[tuple[int, list[str], tuple[str, str] | None]]:
-    with plain.open(encoding="utf-8", newline="") as lines:
-        reader = csv.reader(lines, delimiter=dialect.delimiter, quotechar=dialect.quote, strict=True)
-        next(reader)
-        while True:
-            line = reader.line_num + 1
-            try:
-                fields = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield line, [], ("broken_quotes", str(error))
+def csv_records(lines: Iterable[str], dialect: FileSet) -> Iterator[tuple[int, list[str], list[str], str | None]]:
+    """(first line, text line by line, fields, kind of fault) of each record below the header, as DuckDB would read it.
+
+    Spaces around a quoted field are no part of it, and blank lines are no records: Python's own csv module holds
+    otherwise, and a row must not be read differently because of another one.
+    """
+    quote, mark = dialect.quote, dialect.delimiter
+    numbered = enumerate(lines, start=1)
+    next(numbered, None)
+    for first_line, line in numbered:
+        texts, content = [line], line.rstrip("\r\n")
+        if not content:
+            continue
+        fields: list[str] = []
+        fault = None
+        place = 0
+        while place <= len(content) and fault is None:
+            opening = _past_spaces(content, place, mark)
+            if not content.startswith(quote, opening):
+                end = content.find(mark, place)
+                field = content[place:] if end < 0 else content[place:end]
+                fault = "LINE BREAK" if "\r" in field else None
+                fields.append(field)
+                place += len(field) + 1
                 continue
-            if fields:
-                yield line, fields, None
+            pieces: list[str] = []
+            place, size = opening + 1, 0
+            while (closing := _closing_quote(content, place, quote)) is None and fault is None:
+                pieces.append(texts[-1][place:])
+                size += len(pieces[-1])
+                if size > _MAX_RECORD_BYTES:
+                    fault = "LINE SIZE OVER MAXIMUM"
+                elif (following := next(numbered, None)) is None:
+                    fault = "UNQUOTED VALUE"
+                else:
+                    texts.append(following[1])
+                    content, place = following[1].rstrip("\r\n"), 0
+            if closing is None:
+                continue
+            fields.append("".join([*pieces, content[place:closing]]).replace(quote + quote, quote))
+            place = _past_spaces(content, closing + 1, mark)
+            if place < len(content) and not content.startswith(mark, place):
+                fault = "UNQUOTED VALUE"
+            place += 1
+        yield first_line, texts, fields, fault
+
+
+def _past_spaces(content: str, place: int, mark: str) -> int:
+    while content.startswith(" ", place) and mark != " ":
+        place += 1
+    return place
+
+
+def _closing_quote(content: str, place: int, quote: str) -> int | None:
+    while (found := content.find(quote, place)) >= 0:
+        if not content.startswith(quote, found + 1):
+            return found
+        place = found + 2
+    return None
 
 
 def _append(
-    connection: duckdb.DuckDBPyConnection, rows: Sequence[Sequence[str | int | None]], header: Sequence[str]
+    connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str], rows: Sequence[Sequence[str | int | None]]
 ) -> None:
     if not rows:
         return
-    columns = list(zip(*rows, strict=True))
-    arrays = [pa.array(columns[0], pa.int64()), *(pa.array(column, pa.string()) for column in columns[1:])]
-    batch = pa.Table.from_arrays(arrays, names=["_line", *header])
+    lines, *texts = zip(*rows, strict=True)
+    arrays = [pa.array(lines, pa.int64()), *(pa.array(column, pa.string()) for column in texts)]
+    batch = pa.Table.from_arrays(arrays, names=list(columns))
     connection.register("batch", batch)
-    connection.execute("insert into records select * from batch")
+    connection.execute(f"insert into {table} select * from batch")
     connection.unregister("batch")
 
 

@@ -22,7 +22,7 @@ from regua.ingest.loading import load_pending
 from regua.ingest.mapping import Source, read_source
 from regua.instants import Clock, read_instant, write_instant
 from regua.publish.serving import publish
-from regua.quality.gate import run_gate
+from regua.quality.gate import Gate, run_gate
 from regua.settings import Settings
 from regua.transform.dbt_run import run_layer
 from regua.warehouse.store import reading, warehouse_lock, writing
@@ -45,9 +45,8 @@ class Night:
     @classmethod
     def from_json(cls, written: Mapping[str, str | None]) -> Night:
         known_at = written["known_at"]
-        return cls(
-            date.fromisoformat(str(written["as_of"])), read_instant(known_at) if known_at else None, str(written["run_id"])
-        )
+        as_of = date.fromisoformat(str(written["as_of"]))
+        return cls(as_of, read_instant(known_at) if known_at else None, str(written["run_id"]))
 
     @property
     def known(self) -> datetime:
@@ -86,7 +85,7 @@ def load_night(settings: Settings, night: Night, clock: Clock) -> tuple[Night, D
     }
 
 
-def check_night(gate: str, settings: Settings, night: Night, clock: Clock) -> tuple[Night, Detail]:
+def check_night(gate: Gate, settings: Settings, night: Night, clock: Clock) -> tuple[Night, Detail]:
     """Run one gate and keep its outcomes. Raises InputError listing what is red; nothing after it runs."""
     report = run_gate(settings, gate, as_of=night.as_of, known_at=night.known)
     with writing(settings) as warehouse:
@@ -121,7 +120,17 @@ def model_night(layer: str, settings: Settings, night: Night, clock: Clock) -> t
         warehouse.executemany(
             "insert into ops.model_runs values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                [night.as_of, night.known, night.run_id, layer, o.model, o.status, o.seconds, o.rows_affected, o.message]
+                [
+                    night.as_of,
+                    night.known,
+                    night.run_id,
+                    layer,
+                    o.model,
+                    o.status,
+                    o.seconds,
+                    o.rows_affected,
+                    o.message,
+                ]
                 for o in outcomes
             ],
         )
@@ -215,9 +224,9 @@ def _previous_night(settings: Settings, night: Night) -> tuple[date | None, date
     """The newest day before this one in the aging history, and what was known when it was last built."""
     with reading(settings) as warehouse:
         exists = warehouse.execute(
-            "select count(*) from information_schema.tables where table_schema = 'marts' and table_name = 'agg_aging_daily'"
+            "select 1 from information_schema.tables where table_schema = 'marts' and table_name = 'agg_aging_daily'"
         ).fetchone()
-        if not exists or not exists[0]:
+        if exists is None:
             return None, None
         row = warehouse.execute(
             "select as_of, known_at from ops.stage_runs where stage = 'marts' and state = 'succeeded' and as_of = "

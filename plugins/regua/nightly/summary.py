@@ -18,11 +18,12 @@ from regua.publish.aging import Aging, read_aging
 from regua.settings import Settings
 from regua.warehouse.store import reading
 
-_WIDTH = 132
+_WIDTH = 120
+_StageRow = tuple[str, str, float, datetime | None, str]
 
 
 def show_night(settings: Settings, as_of: date | None, *, require_success: bool) -> None:
-    """Print the newest run of `as_of` (or the newest of all). Raises InputError when there is none, or it must have succeeded."""
+    """Print the newest run of `as_of`, or of all. Raises InputError when there is none, or success is required."""
     console = Console(width=_WIDTH) if not Console().is_terminal else Console()
     with reading(settings) as warehouse:
         run = _newest_run(warehouse, as_of)
@@ -37,7 +38,7 @@ def show_night(settings: Settings, as_of: date | None, *, require_success: bool)
             console.print(_quarantine(warehouse, known_at))
         console.print(_gates(warehouse, run_id))
         console.print(_stage_times(stages))
-        failed = [(name, json.loads(detail).get("reason", "")) for name, state, _, _, detail in stages if state == "failed"]
+    failed = [(name, json.loads(detail).get("reason", "")) for name, state, _, _, detail in stages if state == "failed"]
     served = stages and stages[-1][0] == "serve" and stages[-1][1] == "succeeded"
     if served:
         print_aging(read_aging(settings, day), console)
@@ -61,22 +62,24 @@ def print_aging(aging: Aging, console: Console | None = None) -> None:
         )
     table.add_section()
     table.add_row("open", f"{sum(b.invoice_count for b in aging.buckets):,}", "", f"{total:,}", "")
-    table.add_row("overdue", f"{aging.invoices_overdue:,}", f"{aging.customers_overdue:,}", f"{aging.overdue_amount:,}", "")
+    overdue = (aging.invoices_overdue, aging.customers_overdue, aging.overdue_amount)
+    table.add_row("overdue", *(f"{number:,}" for number in overdue), "")
     (console or Console()).print(table)
 
 
 def _newest_run(warehouse: duckdb.DuckDBPyConnection, as_of: date | None) -> tuple[date, str] | None:
     row = warehouse.execute(
-        "select as_of, run_id from ops.stage_runs where $1 is null or as_of = $1 order by started_at desc limit 1", [as_of]
+        "select as_of, run_id from ops.stage_runs where $1 is null or as_of = $1 order by started_at desc limit 1",
+        [as_of],
     ).fetchone()
     return (row[0], row[1]) if row else None
 
 
-def _newest_stages(warehouse: duckdb.DuckDBPyConnection, run_id: str) -> list[tuple[str, str, float, datetime | None, str]]:
+def _newest_stages(warehouse: duckdb.DuckDBPyConnection, run_id: str) -> list[_StageRow]:
     """The last attempt of each stage of a run, in the order of the night."""
     rows = warehouse.execute(
-        "select stage, arg_max(state, started_at), arg_max(seconds, started_at), max(known_at), arg_max(detail, started_at) "
-        "from ops.stage_runs where run_id = ? group by stage",
+        "select stage, arg_max(state, started_at), arg_max(seconds, started_at), max(known_at), "
+        "arg_max(detail, started_at) from ops.stage_runs where run_id = ? group by stage",
         [run_id],
     ).fetchall()
     order = list(STAGES)
@@ -85,8 +88,9 @@ def _newest_stages(warehouse: duckdb.DuckDBPyConnection, run_id: str) -> list[tu
 
 def _rows_in(warehouse: duckdb.DuckDBPyConnection, known_at: datetime) -> Table:
     rows = warehouse.execute(
-        "select _file, entity, read_count, accepted_count, quarantined_count, duplicate_count, removed_count, read_amount "
-        "from ops.batches where as_of = (select max_by(as_of, _loaded_at) from ops.batches where _loaded_at <= $1) "
+        "select _file, entity, read_count, accepted_count, quarantined_count, duplicate_count, removed_count, "
+        "read_amount from ops.batches where as_of = "
+        "(select max_by(as_of, _loaded_at) from ops.batches where _loaded_at <= $1) "
         "and _loaded_at <= $1 order by _source, _file, entity",
         [known_at],
     ).fetchall()
@@ -96,11 +100,11 @@ def _rows_in(warehouse: duckdb.DuckDBPyConnection, known_at: datetime) -> Table:
 
 def _quarantine(warehouse: duckdb.DuckDBPyConnection, known_at: datetime) -> Table:
     rows = warehouse.execute(
-        "select _file, entity, reason_code, message, count(*), min(_line) from quarantine.rejected_rows "
-        "where _loaded_at <= ? group by all order by 5 desc, 1, 2, 3 limit 20",
+        "select _file, entity, reason_code, coalesce(column_name, ''), count(*), min(_line) "
+        "from quarantine.rejected_rows where _loaded_at <= ? group by all order by 5 desc, 1, 2, 3 limit 25",
         [known_at],
     ).fetchall()
-    return _table("quarantined, and why", ("file", "entity", "reason", "what", "rows", "first line"), rows, left=4)
+    return _table("quarantined, and why", ("file", "entity", "reason", "column", "rows", "first line"), rows, left=4)
 
 
 def _gates(warehouse: duckdb.DuckDBPyConnection, run_id: str) -> Table:
@@ -112,14 +116,16 @@ def _gates(warehouse: duckdb.DuckDBPyConnection, run_id: str) -> Table:
     return _table("gates", ("gate", "expectations", "green", "red"), rows, left=1)
 
 
-def _stage_times(stages: Iterable[tuple[str, str, float, datetime | None, str]]) -> Table:
+def _stage_times(stages: Iterable[_StageRow]) -> Table:
     rows = [(name, state, f"{seconds:.1f} s", _brief(detail)) for name, state, seconds, _, detail in stages]
     return _table("stages", ("stage", "state", "time", "detail"), rows, left=2, wide="detail")
 
 
 def _brief(detail: str) -> str:
     values: dict[str, Any] = json.loads(detail)
-    return ", ".join(f"{name} {value}" for name, value in values.items() if name not in ("reason", "docs", "generation"))
+    return ", ".join(
+        f"{name} {value}" for name, value in values.items() if name not in ("reason", "docs", "generation")
+    )
 
 
 def _places(settings: Settings, as_of: date) -> Table:
@@ -133,7 +139,8 @@ def _places(settings: Settings, as_of: date) -> Table:
         ("warehouse", settings.warehouse_path),
         ("landed files", settings.landing_dir),
     ]
-    return _table("where things lie", ("what", "path"), [(what, str(path)) for what, path in places if path.exists()], left=2)
+    found = [(what, str(path)) for what, path in places if path.exists()]
+    return _table("where things lie", ("what", "path"), found, left=2)
 
 
 def _table(

@@ -35,7 +35,7 @@ class FailureAlert(BaseNotifier):
 def _text(context: Context) -> str:
     task = context["task_instance"]
     error = context.get("exception")
-    cause = error.__cause__ if error is not None and isinstance(error.__cause__, ReguaError) else error
+    cause = getattr(error, "__cause__", None) or error
     # Only our own messages are known to carry no personal value.
     reason = str(cause) if isinstance(cause, ReguaError) else f"{type(error).__name__}: see the task's log"
     return f"{task.dag_id}.{task.task_id} failed in run {task.run_id}: {reason}"

@@ -76,7 +76,9 @@ class Aging:
         }
 
 
-def read_aging(settings: Settings, as_of: date, *, currency: str | None = None, known_at: datetime | None = None) -> Aging:
+def read_aging(
+    settings: Settings, as_of: date, *, currency: str | None = None, known_at: datetime | None = None
+) -> Aging:
     """The aging of `as_of` as published, or replayed: when `known_at` is given, or when no night described that day.
 
     Raises InputError when nothing was ever published, or the currency does not occur.
@@ -110,13 +112,13 @@ def _aging(
     quarantined: int,
 ) -> Aging:
     found = connection.execute(
-        f"select currency_code, sum(open_amount) from {schema}agg_aging_daily where as_of_date = ? group by 1 order by 2 desc, 1",
+        f"select currency_code, sum(open_amount) from {schema}agg_aging_daily where as_of_date = ? "
+        "group by 1 order by 2 desc, 1",
         [as_of],
     ).fetchall()
     chosen = _currency([code for code, _ in found], currency)
     rows = connection.execute(_BUCKETS.format(table=f"{schema}agg_aging_daily"), [as_of, chosen]).fetchall()
-    overdue = connection.execute(_OVERDUE.format(table=f"{schema}fct_invoice_aging"), [as_of, chosen]).fetchone()
-    assert overdue is not None
+    [overdue] = connection.execute(_OVERDUE.format(table=f"{schema}fct_invoice_aging"), [as_of, chosen]).fetchall()
     return Aging(
         as_of=as_of,
         known_at=known_at,

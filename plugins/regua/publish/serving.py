@@ -60,7 +60,7 @@ def publish(settings: Settings, *, as_of: date, known_at: datetime) -> Generatio
         is_new = not final.exists()
         if is_new:
             _sync_tree(building)
-            os.rename(building, final)
+            building.rename(final)
             sync_directory(generations)
     finally:
         shutil.rmtree(building, ignore_errors=True)
@@ -160,7 +160,7 @@ def _swap(serving_dir: Path, generation: Path, as_of: date) -> bool:
     beside = serving_dir / f".current-{os.getpid()}"
     beside.unlink(missing_ok=True)
     beside.symlink_to(generation.relative_to(serving_dir))
-    os.replace(beside, current)
+    beside.replace(current)
     sync_directory(serving_dir)
     return True
 

@@ -107,9 +107,7 @@ def _rules(column: Column) -> Iterator[tuple[str, str]]:
         yield "range", f"{column.name} not between date '{FIRST_DATE}' and date '{LAST_DATE}'"
 
 
-def _references(
-    entity: Entity, contract: Mapping[str, Entity], thresholds: Mapping[str, Threshold]
-) -> Expectation:
+def _references(entity: Entity, contract: Mapping[str, Entity], thresholds: Mapping[str, Threshold]) -> Expectation:
     counted = " union all ".join(
         f"""select
     '{column.name}' as column_name, '{column.references}' as referred_code,

@@ -10,7 +10,7 @@ from typing import Literal
 
 from regua.contract.entities import load_contract
 from regua.errors import InputError
-from regua.ingest.mapping import read_source
+from regua.ingest.mapping import FileSet, read_source
 from regua.quality.contract_expectations import contract_expectations
 from regua.quality.suites import Expectation, load_suite
 from regua.settings import Settings
@@ -45,12 +45,12 @@ class GateReport:
         return tuple(outcome for outcome in self.outcomes if not outcome.success)
 
     def raise_if_red(self) -> None:
-        """Raises GateFailed when the gate is red; call it after the outcomes are stored."""
+        """Raises RedGateError when the gate is red; call it after the outcomes are stored."""
         if not self.success:
-            raise GateFailed(self)
+            raise RedGateError(self)
 
 
-class GateFailed(InputError):
+class RedGateError(InputError):
     """A red gate: the night stops here, and the last good night stays served."""
 
     def __init__(self, report: GateReport) -> None:
@@ -73,7 +73,7 @@ class GateFailed(InputError):
 def run_gate(settings: Settings, gate: Gate, *, as_of: date, known_at: datetime) -> GateReport:
     """Evaluate every expectation of the gate. The caller stores the outcomes, then calls `raise_if_red`.
 
-    Raises InputError when the gate itself cannot be run: no warehouse, a suite or a source's mapping that cannot be read.
+    Raises InputError when the gate itself cannot be run: no warehouse, or a suite or mapping that cannot be read.
     """
     expectations = gate_expectations(settings, gate)
     file_sets = _file_sets(settings)
@@ -126,9 +126,9 @@ def _file_sets(settings: Settings) -> dict[str, bool]:
     """SOURCE.FILE_SET of every set the configured sources should deliver, and whether it may never come."""
     sources = [read_source(settings.sources_dir, name) for name in settings.source_names]
     return {
-        f"{source.name}.{name}": getattr(file_set, "optional", False)
+        f"{source.name}.{name}": isinstance(file_set, FileSet) and file_set.optional
         for source in sources
-        for name, file_set in source.files.items()
+        for name, file_set in {**source.files, **source.tables}.items()
     }
 
 

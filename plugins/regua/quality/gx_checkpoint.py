@@ -6,14 +6,15 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
 import duckdb
 import great_expectations as gx
 import sqlalchemy as sa
-from great_expectations.checkpoint import UpdateDataDocsAction
+from great_expectations.checkpoint.actions import UpdateDataDocsAction
 from great_expectations.core.run_identifier import RunIdentifier
 from great_expectations.data_context.types.base import (
     DataContextConfig,
@@ -95,10 +96,13 @@ def _described(row: Mapping[str, Any]) -> str:
 
 
 def _shown(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        return "none" if value is None else str(value)
-    is_opaque = _SHOWN_TEXT_COLUMNS.fullmatch(name) and _SHOWN_TEXT.fullmatch(value)
-    return value if is_opaque else "(hidden)"
+    if value is None:
+        return "none"
+    if isinstance(value, str):
+        is_shown = bool(_SHOWN_TEXT_COLUMNS.fullmatch(name) and _SHOWN_TEXT.fullmatch(value))
+    else:
+        is_shown = isinstance(value, int | float | Decimal | date)
+    return str(value) if is_shown else "(hidden)"
 
 
 def buffer_results(engine: sa.Engine) -> None:
@@ -173,15 +177,13 @@ def run_checkpoint(
         for outcome in validation.results:
             # An exception that GX caught leaves no observed value: that expectation counts as not evaluated.
             observed = outcome.result.get("observed_value")
-            if observed is not None:
+            if observed is not None and outcome.expectation_config is not None:
                 evaluated[outcome.expectation_config.meta["name"]] = (outcome.success is True, observed)
     return result.success is True, evaluated
 
 
 def _gx_expectation(expectation: Expectation, statement: str) -> ExpectOnlyAcceptedFindings:
-    reasons = [
-        f"{name} {threshold.value}: {threshold.reason}" for name, threshold in expectation.thresholds.items()
-    ]
+    reasons = [f"{name} {threshold.value}: {threshold.reason}" for name, threshold in expectation.thresholds.items()]
     return ExpectOnlyAcceptedFindings(
         statement=statement,
         description=f"{expectation.target}: {expectation.sentence} ({expectation.name})",

@@ -59,13 +59,23 @@ def _one_field_more(record: Record) -> list[Record]:
 EXACT_DUPLICATE = "exact_duplicate"
 _DUPLICATE = Fault(EXACT_DUPLICATE, "duplicate", lambda record: [record])
 
-KEYS = {"customers": "CODIGO", "subscriptions": "CONTRATO", "invoices": "titulo", "payments": "recebimento", "credits": "id"}
+KEYS = {
+    "customers": "CODIGO",
+    "subscriptions": "CONTRATO",
+    "invoices": "titulo",
+    "payments": "recebimento",
+    "credits": "id",
+}
 MONEY = {"invoices": "valor", "payments": "valor_recebido", "credits": "valor"}
 
 FAULTS: dict[str, tuple[Fault, ...]] = {
     "customers": (
         Fault("invalid_email", "accepted: staging has no e-mail", _with(EMAIL="nao tem")),
-        Fault("invalid_document", "accepted: is_document_valid is false", _with(TIPO_PESSOA="F", CNPJ_CPF="123.456.789-00")),
+        Fault(
+            "invalid_document",
+            "accepted: is_document_valid is false",
+            _with(TIPO_PESSOA="F", CNPJ_CPF="123.456.789-00"),
+        ),
         Fault("unknown_state", "unknown_code", _with(UF="XX")),
         Fault("unreadable_date", "unreadable_date", _with(DATA_CADASTRO="31/02/2026")),
         Fault("control_character", "bad_text", _with(NOME_RAZAO_SOCIAL="Padaria\x07 Aurora LTDA")),
@@ -112,7 +122,7 @@ def wanted_originals(file_set: str, row_count: int) -> int:
 
 
 def faulty_records(file_set: str, row_count: int, originals: list[Record]) -> tuple[list[Record], list[Planted]]:
-    """The records to add to a file of `row_count` good ones, and their count by kind; kinds without a record are left out."""
+    """What to add to a file of `row_count` good records, with their count by kind; a kind without one is left out."""
     key = KEYS[file_set]
     remaining = iter(enumerate(originals, start=1))
     records: list[Record] = []

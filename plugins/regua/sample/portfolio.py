@@ -11,7 +11,6 @@ import csv
 import gzip
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -70,8 +69,10 @@ def generate(
     The same arguments give the same bytes, whatever `memory` and `threads`. Raises InputError for a portfolio too small
     to have a history.
     """
-    portfolio = {"customers": customers, "months": months, "as_of": as_of, "seed": seed}
-    with open_facts(into, **portfolio, since=_BEGINNING_OF_TIME, day=as_of, memory=memory, threads=threads) as (facts, work):
+    opened = open_facts(
+        into, customers=customers, months=months, as_of=as_of, seed=seed, day=as_of, memory=memory, threads=threads
+    )
+    with opened as (facts, work):
         return _write_exports(facts, work, into, as_of, dirt=dirt)
 
 
@@ -91,15 +92,24 @@ def generate_next_day(
     """Write the exports of `day`, later than `as_of`, for the portfolio that `generate` made with the same arguments.
 
     Customers and subscriptions are whole again, with a few changes; invoices, payments and credits hold what became
-    known since the day before. `changed_pct` is the share of all invoices that the invoice delta brings: where fewer were
-    issued, cancelled or written off, others are sent again with their note numbered anew and, while open, a due date
-    five days later. None leaves it at what happened.
+    known since the day before. `changed_pct` is the share of all invoices that the invoice delta brings: where fewer
+    were issued, cancelled or written off, others are sent again with their note numbered anew and, while open, a due
+    date five days later (later exports know nothing of that). None leaves it at what happened.
     """
     if day <= as_of:
         raise InputError(f"The next day must lie after {as_of}, the portfolio's own day; it is {day}.")
-    portfolio = {"customers": customers, "months": months, "as_of": as_of, "seed": seed}
-    since = day - timedelta(days=1)
-    with open_facts(into, **portfolio, since=since, day=day, memory=memory, threads=threads) as (facts, work):
+    opened = open_facts(
+        into,
+        customers=customers,
+        months=months,
+        as_of=as_of,
+        seed=seed,
+        since=day - timedelta(days=1),
+        day=day,
+        memory=memory,
+        threads=threads,
+    )
+    with opened as (facts, work):
         if changed_pct is not None:
             _set(facts, reissued_below=_reissued_below(facts, changed_pct))
         return _write_exports(facts, work, into, day, dirt=dirt)
@@ -144,20 +154,20 @@ def open_facts(
         raise InputError(f"A sample needs at least 10 customers and 2 months; asked for {customers} and {months}.")
     window_start = _month_before(as_of, months - 1)
     into.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".sample-", dir=into) as work:
-        settings = {"memory_limit": memory, "threads": threads, "temp_directory": work}
-        with duckdb.connect(config=settings) as connection:
-            _run(connection, "draws.sql")
-            _set(connection, customers=customers, as_of=as_of, window_start=window_start, seed=seed)
-            _set(connection, since=since, day=day, reissued_below=0)
-            connection.execute("set variable seed_bits = mixed((getvariable('seed') % 4294967296)::ubigint)")
-            connection.execute("create table bank_holidays (holiday_date date)")
-            connection.executemany(
-                "insert into bank_holidays values ($1)", [[day] for day in _bank_holidays(window_start.year, day.year + 1)]
-            )
-            for file_name in ("vocabulary.sql", "facts.sql", "exports.sql"):
-                _run(connection, file_name)
-            yield connection, Path(work)
+    with (
+        tempfile.TemporaryDirectory(prefix=".sample-", dir=into) as work,
+        duckdb.connect(config={"memory_limit": memory, "threads": threads, "temp_directory": work}) as connection,
+    ):
+        _run(connection, "draws.sql")
+        _set(connection, customers=customers, as_of=as_of, window_start=window_start, seed=seed)
+        _set(connection, since=since, day=day, reissued_below=0)
+        connection.execute("set variable seed_bits = mixed((getvariable('seed') % 4294967296)::ubigint)")
+        connection.execute("create table bank_holidays (holiday_date date)")
+        bank_holidays = [[holiday] for holiday in _bank_holidays(window_start.year, day.year + 1)]
+        connection.executemany("insert into bank_holidays values ($1)", bank_holidays)
+        for file_name in ("vocabulary.sql", "facts.sql", "exports.sql"):
+            _run(connection, file_name)
+        yield connection, Path(work)
 
 
 def _write_exports(
@@ -217,30 +227,33 @@ def _append(file_set: str, path: Path, records: list[Record]) -> None:
 
 def _deliver(file_set: str, written: Path, target: Path, row_count: int, total: Decimal) -> None:
     """Move a finished file to where it is looked for, its manifest first: it is never seen without one."""
+    finished = written.with_suffix(".finished")
     if file_set in _OFFICE_FILES:
         # The office system runs on Windows.
-        encoded = written.with_suffix(".cp1252")
-        with written.open(encoding="utf-8", newline="") as source:
-            with encoded.open("w", encoding="cp1252", newline="\r\n") as file:
-                shutil.copyfileobj(source, file)
-        written = encoded
+        with (
+            written.open(encoding="utf-8", newline="") as text,
+            finished.open("w", encoding="cp1252", newline="\r\n") as office_text,
+        ):
+            shutil.copyfileobj(text, office_text)
     elif file_set == "credits":
-        packed = written.with_suffix(".gz")
-        with packed.open("wb") as file, gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as unzipped:
-            unzipped.write(written.read_bytes())
-        written = packed
-    with written.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        # Without a name and a time in its head, the archive is the same bytes every time.
+        with finished.open("wb") as file, gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as archive:
+            archive.write(written.read_bytes())
+    else:
+        written.rename(finished)
+    with finished.open("rb") as content:
+        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
     totals = {MONEY[file_set]: str(total)} if file_set in MONEY else {}
     manifest = {"sha256": sha256, "rows": row_count, "control_totals": totals}
     write_whole(target.with_name(target.name + ".manifest.json"), json.dumps(manifest, indent=2) + "\n")
-    os.replace(written, target)
+    finished.replace(target)
 
 
 def _reissued_below(facts: duckdb.DuckDBPyConnection, changed_pct: float) -> int:
-    [(known, delivered)] = facts.execute(
-        "select count(*), (select count(*) from delivered_invoices) from invoices where issue_date <= getvariable('day')"
-    ).fetchall()
+    known: int
+    delivered: int
+    [(known,)] = facts.execute("select count(*) from invoices where issue_date <= getvariable('day')").fetchall()
+    [(delivered,)] = facts.execute("select count(*) from delivered_invoices").fetchall()
     missing = round(known * changed_pct / 100) - delivered
     return max(0, missing * 2**32 // max(1, known - delivered))
 

@@ -84,7 +84,9 @@ def reading(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         connection = duckdb.connect(str(settings.warehouse_path), read_only=True, config=_config(settings))
     except duckdb.IOException as error:
         if "lock" in str(error).lower():
-            raise BusyError(f"The warehouse is being written: {_holder(settings.lock_path)}. Try again later.") from error
+            raise BusyError(
+                f"The warehouse is being written: {_holder(settings.lock_path)}. Try again later."
+            ) from error
         raise
     with connection:
         yield connection
@@ -106,7 +108,9 @@ def warehouse_lock(settings: Settings, purpose: str, clock: Clock) -> Iterator[N
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise BusyError(f"The warehouse is busy: {_holder(settings.lock_path)}. Try again when it is done.") from error
+            raise BusyError(
+                f"The warehouse is busy: {_holder(settings.lock_path)}. Try again when it is done."
+            ) from error
         holder = {
             "purpose": purpose,
             "pid": os.getpid(),

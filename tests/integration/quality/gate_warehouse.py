@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import duckdb
+
 from regua.settings import Settings, load_settings
 from regua.warehouse.store import writing
 
 PROJECT_DIR = Path(__file__).resolve().parents[3]
 AS_OF = dt.date(2026, 3, 10)
-KNOWN_AT = dt.datetime(2026, 3, 10, 5, 0, 0, 123456)
+KNOWN_AT = dt.datetime.fromisoformat("2026-03-10 05:00:00.123456")
 MAPPING = """
 description: The source of these tests
 files:
@@ -67,7 +68,8 @@ insert into ops.batches
     select 'b_' || file_set, 's', file_set, file_set, 'x.csv', 'sha', timestamp '2026-03-10 05:00:00.123456', mode,
         rows, rows, 0, 0, 0, 0, 0, amount, amount, 0, 0, '[]', date '2026-03-10', 1
     from (values
-        ('customers', 'snapshot', 100, 0.00), ('invoices', 'snapshot', 400, 40040.00), ('payments', 'delta', 200, 14015.00)
+        ('customers', 'snapshot', 100, 0.00), ('invoices', 'snapshot', 400, 40040.00),
+        ('payments', 'delta', 200, 14015.00)
     ) as tonight (file_set, mode, rows, amount);
 """
 MARTS = """
@@ -127,7 +129,7 @@ def home_settings(home: Path) -> Settings:
 
 def changed_copy(healthy: Settings, home: Path, change: str) -> Settings:
     """A copy of a healthy home in which `change` (SQL) was done to the warehouse."""
-    shutil.copytree(healthy.home, home)
+    shutil.copytree(healthy.home, home, ignore=shutil.ignore_patterns("quality"))
     settings = home_settings(home)
     with duckdb.connect(str(settings.warehouse_path)) as warehouse:
         warehouse.execute(change)

@@ -6,9 +6,17 @@ import datetime as dt
 from pathlib import Path
 
 import pytest
+
 from regua.contract.entities import load_contract
 from regua.errors import InputError
-from regua.quality.gate import ExpectationOutcome, GateFailed, GateReport, _is_business_day, gate_expectations
+from regua.quality.gate import (
+    ExpectationOutcome,
+    GateReport,
+    RedGateError,
+    _file_sets,
+    _is_business_day,
+    gate_expectations,
+)
 from regua.settings import load_settings
 
 SETTINGS = load_settings({"REGUA_ENV": "test"})
@@ -20,7 +28,7 @@ OUTCOMES = (
 
 def test_a_red_gate_says_what_where_observed_against_expected_and_what_to_do() -> None:
     report = GateReport("raw", dt.date(2026, 3, 10), False, OUTCOMES, Path("/home/q/index.html"))
-    assert str(GateFailed(report)) == (
+    assert str(RedGateError(report)) == (
         "The raw gate is red for 2026-03-10: 1 of 2 expectations do not hold. The last good night stays served.\n"
         "- raw.invoices, keys_are_unique\n"
         "    expected: Keys are unique.\n"
@@ -42,7 +50,7 @@ def test_banks_work_on_business_days_only(day: str, is_business_day: bool) -> No
 
 
 def test_without_the_calendar_no_empty_feed_is_excused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="bank_holidays.csv does not exist"):
+    with pytest.raises(InputError, match=r"bank_holidays\.csv does not exist"):
         _is_business_day(dt.date(2026, 3, 10), tmp_path)
 
 
@@ -52,3 +60,8 @@ def test_the_contract_gives_expectations_for_each_entity_and_suites_give_reasons
         assert sum(e.target == f"raw.{entity}" for e in expectations) >= 4
     assert all(threshold.reason for e in expectations for threshold in e.thresholds.values())
     assert all("{" not in e.sentence for e in expectations)
+
+
+def test_sets_of_files_and_of_tables_are_both_expected_to_be_fresh() -> None:
+    settings = load_settings({"REGUA_ENV": "test", "REGUA_SOURCES": "sample,billing_database"})
+    assert {"sample.invoices", "billing_database.charges"} <= set(_file_sets(settings))

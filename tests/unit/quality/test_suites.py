@@ -6,12 +6,13 @@ import datetime as dt
 from pathlib import Path
 
 import pytest
+
 from regua.errors import InputError
 from regua.quality.suites import Expectation, Threshold, load_suite
 
 NIGHT = {
     "as_of": dt.date(2026, 3, 10),
-    "known_at": dt.datetime(2026, 3, 10, 5, 0, 0, 7),
+    "known_at": dt.datetime.fromisoformat("2026-03-10 05:00:00.000007"),
     "file_sets": ("s.payments", "o'brien.x"),
     "is_business_day": True,
 }
@@ -19,7 +20,9 @@ EXPECTATION = "expectations:\n  one: {target: t, description: d, when_red: w, qu
 
 
 def _expectation(query: str, **thresholds: float) -> Expectation:
-    return Expectation("one", "t", "at most {limit} %", "w", query, {k: Threshold(v, "r") for k, v in thresholds.items()})
+    return Expectation(
+        "one", "t", "at most {limit} %", "w", query, {k: Threshold(v, "r") for k, v in thresholds.items()}
+    )
 
 
 @pytest.mark.parametrize(
@@ -33,7 +36,10 @@ def _expectation(query: str, **thresholds: float) -> Expectation:
         (EXPECTATION.replace("query", "sql"), "missing or unknown: query, sql"),
         (EXPECTATION.replace("when_red: w", "when_red: w, thresholds: {limit: 3}"), "threshold limit needs"),
         (EXPECTATION.replace("when_red: w", "when_red: w, thresholds: {limit: {value: 3}}"), "threshold limit needs"),
-        (EXPECTATION.replace("when_red: w", "when_red: w, thresholds: {limit: {value: '3', reason: r}}"), "limit needs"),
+        (
+            EXPECTATION.replace("when_red: w", "when_red: w, thresholds: {limit: {value: '3', reason: r}}"),
+            "limit needs",
+        ),
     ],
 )
 def test_a_faulty_suite_is_refused_by_name(tmp_path: Path, text: str, complaint: str) -> None:
@@ -60,12 +66,16 @@ def test_placeholders_become_typed_literals() -> None:
 def test_an_unknown_placeholder_is_refused_and_other_braces_are_left_alone() -> None:
     assert "{'a': 1}" in _expectation("select {'a': 1}").statement(NIGHT)
     assert "x{3}" in _expectation("select 'x{3}'").statement(NIGHT)
-    with pytest.raises(InputError, match="{today}"):
+    with pytest.raises(InputError, match=r"\{today\}"):
         _expectation("select {today}").statement(NIGHT)
 
 
 def test_rows_are_defined_where_a_query_speaks_of_them() -> None:
     assert not _expectation("select current_database()").statement(NIGHT).startswith("with")
     statement = _expectation("select * from tonight_payments").statement(NIGHT)
-    assert statement.index("current_payments as") < statement.index("tonight_payments as") < statement.index("select * from (")
+    assert (
+        statement.index("current_payments as")
+        < statement.index("tonight_payments as")
+        < statement.index("select * from (")
+    )
     assert "{" not in statement

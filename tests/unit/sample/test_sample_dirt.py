@@ -8,12 +8,11 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from datetime import date, datetime
-from pathlib import Path
 
 import pytest
 
-from regua.ingest.inspection import check_header
 from regua.ingest.expressions import needed_columns
+from regua.ingest.inspection import check_header
 from regua.ingest.landing import land
 from regua.ingest.loading import load_pending
 from regua.ingest.mapping import read_source
@@ -133,7 +132,7 @@ def test_the_mapping_names_the_columns_and_files_there_are(settings: Settings, p
 
 def test_the_loader_makes_of_each_fault_what_the_sample_says(settings: Settings, portfolio: SamplePortfolio) -> None:
     source = read_source(settings.sources_dir, "sample")
-    landing = land(settings.landing_dir, settings.inbox, [source], lambda: datetime(2026, 11, 21, 5))
+    landing = land(settings.landing_dir, settings.inbox, [source], lambda: datetime.fromisoformat("2026-11-21T05:00"))
     with writing(settings, readable_dirs=[settings.landing_dir]) as warehouse:
         batches = load_pending(
             warehouse, settings.landing_dir, settings.work_dir, [source], as_of=AS_OF, known_at=landing.known_at
