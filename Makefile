@@ -45,9 +45,18 @@ lint: $(ENVIRONMENT) ## check style, SQL, types and the lock file; changes nothi
 	$(BIN)/mypy
 	$(BIN)/sqlfluff lint dbt_project
 
+.PHONY: docs
+docs: $(ENVIRONMENT) ## write the reference pages that are made from the code
+	$(BIN)/python -m regua.contract.contract_page > docs/reference/contract.md.new
+	mv docs/reference/contract.md.new docs/reference/contract.md
+	$(BIN)/python -m regua.policy.json_schema > include/policies/policy.schema.json.new
+	mv include/policies/policy.schema.json.new include/policies/policy.schema.json
+	$(BIN)/python -m regua.policy.policy_page > docs/reference/policy.md.new
+	mv docs/reference/policy.md.new docs/reference/policy.md
+
 .PHONY: bench
 bench: $(ENVIRONMENT) ## time every stage on N invoices (make bench N=10000000)
-	$(BIN)/regua bench --invoices $(N)
+	$(BIN)/python -m bench --invoices $(N)
 
 .PHONY: up
 up: $(AIRFLOW_READY) ## run a whole Airflow with its interface here, until Ctrl-C

@@ -229,8 +229,9 @@ invoiced as (
 
 select
     getvariable('as_of') as as_of_date,
-    CODIGO as customer_id,
-    if(TIPO_PESSOA = 'F', 'individual', 'company') as person_type_code,
+    coalesce(CODIGO, invoiced.customer_id) as customer_id,
+    CODIGO is not null as is_registered,
+    case TIPO_PESSOA when 'F' then 'individual' when 'J' then 'company' end as person_type_code,
     UF as state_code,
     SEGMENTO as segment_code,
     DATA_CADASTRO as created_date,
@@ -259,8 +260,8 @@ select
     coalesce(overdue_invoice_count, 0) as overdue_invoice_count,
     max_days_past_due
 from customers
-left join active_subscriptions on CODIGO = active_subscriptions.customer_id
-left join invoiced on CODIGO = invoiced.customer_id;
+full join invoiced on CODIGO = invoiced.customer_id
+left join active_subscriptions on coalesce(CODIGO, invoiced.customer_id) = active_subscriptions.customer_id;
 
 copy dim_customers to 'dim_customers.parquet' (format parquet);
 copy fct_invoices to 'fct_invoices.parquet' (format parquet);

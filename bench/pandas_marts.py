@@ -216,8 +216,8 @@ def _customers(
     is_foreign = phones.str.startswith("+") & ~digits.str.startswith("55")
     described = pd.DataFrame(
         {
-            "as_of_date": day,
             "customer_id": customers["CODIGO"],
+            "is_registered": True,
             "person_type_code": customers["TIPO_PESSOA"].map({"F": "individual", "J": "company"}),
             "state_code": customers["UF"],
             "segment_code": customers["SEGMENTO"],
@@ -228,7 +228,10 @@ def _customers(
             "has_phone": (digits.str.fullmatch(_PHONE) & ~is_foreign).fillna(False).astype("bool"),
         }
     )
-    described = described.join(invoiced, on="customer_id")
+    described = described.merge(invoiced, how="outer", left_on="customer_id", right_index=True)
+    for column in ("is_registered", "is_document_valid", "has_email", "has_phone"):
+        described[column] = described[column].astype("boolean").fillna(False).astype("bool")
+    described["as_of_date"] = day
     described["active_subscription_count"] = described["customer_id"].map(active)
     for column in ("invoice_count", "open_invoice_count", "overdue_invoice_count", "active_subscription_count"):
         described[column] = described[column].fillna(0).astype("int64")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import replace
 from datetime import date, datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import click
@@ -55,8 +57,7 @@ def run(as_of: date | None, known_at: datetime | None, sources: tuple[str, ...])
     """Run a whole night here, without Airflow."""
     from regua.nightly.progress import run_with_progress
 
-    day = as_of or utc_clock().replace(tzinfo=ZoneInfo("UTC")).astimezone(_LOCAL).date()
-    run_with_progress(_settings(sources), day, known_at, utc_clock)
+    run_with_progress(_settings(sources), as_of or _today(), known_at, utc_clock)
 
 
 @cli.group()
@@ -93,7 +94,7 @@ def source_check(name: str) -> None:
         "note": click.style("·", fg="green"),
     }
     counts = dict.fromkeys(marks, 0)
-    for finding in check_source(read_source(settings.sources_dir, name), settings.inbox):
+    for finding in check_source(read_source(settings.sources_dir, name), settings.inbox, os.environ):
         counts[finding.severity] += 1
         text = finding.text if finding.text.startswith(finding.file_name) else f"{finding.file_name}: {finding.text}"
         click.echo(f"{marks[finding.severity]} {text}")
@@ -148,6 +149,161 @@ def night_show(as_of: date | None, require_success: bool) -> None:
 
 
 @cli.group()
+def fact() -> None:
+    """Record and look at dated facts: promises, disputes, pauses, opt-outs … The night that lands next knows them."""
+
+
+_ASSIGNMENTS = click.argument("assignments", nargs=-1, metavar="[NAME=VALUE]...")
+_AUTHOR = click.option("--author", required=True, help="Id of who says it.")
+_REASON = click.option("--reason", required=True, help="Why; kept for good.")
+
+
+@fact.command("entities")
+def fact_entities() -> None:
+    """What can be recorded, and the columns of each."""
+    from regua.ledger.fact_commands import described_entities
+
+    click.echo("\n".join(described_entities()))
+
+
+@fact.command("add")
+@click.argument("entity")
+@_ASSIGNMENTS
+@click.option("--customer", help="Short for customer_id=…")
+@click.option("--invoice", help="Short for invoice_id=…")
+@click.option("--from", "valid_from", type=_Day(), help="First day on which it holds. [default: today in São Paulo]")
+@click.option("--until", "valid_to", type=_Day(), help="Last day on which it holds.")
+@_AUTHOR
+@_REASON
+@click.option("--allow-unknown", is_flag=True, help="Record it though no published night has the customer or invoice.")
+def fact_add(
+    entity: str,
+    assignments: tuple[str, ...],
+    customer: str | None,
+    invoice: str | None,
+    valid_from: date | None,
+    valid_to: date | None,
+    author: str,
+    reason: str,
+    allow_unknown: bool,
+) -> None:
+    """Record a fact: regua fact add promise customer_id=C1 promised_date=2026-07-03 --author ana --reason "said so"."""
+    from regua.ledger.fact_commands import add_fact, described_fact, parsed_assignments
+
+    shorts = {
+        "customer_id": customer,
+        "invoice_id": invoice,
+        "valid_from_date": valid_from and valid_from.isoformat(),
+        "valid_to_date": valid_to and valid_to.isoformat(),
+    }
+    written = [f"{name}={value}" for name, value in shorts.items() if value is not None]
+    given = {"valid_from_date": _today().isoformat()} | parsed_assignments([*assignments, *written])
+    recorded = add_fact(
+        load_settings(), utc_clock, entity, given, author=author, reason=reason, allow_unknown=allow_unknown
+    )
+    click.echo(described_fact(recorded))
+
+
+@fact.command("list")
+@click.argument("entity", required=False)
+@click.option("--customer", help="Facts that name this customer.")
+@click.option("--invoice", help="Facts that name this invoice.")
+@click.option("--as-of", type=_Day(), help="Only those that hold on this day.")
+def fact_list(entity: str | None, customer: str | None, invoice: str | None, as_of: date | None) -> None:
+    """Facts recorded by command, those withdrawn left out. Facts from files are in the warehouse only."""
+    from regua.ledger.fact_commands import described_fact, recorded_facts
+
+    facts = recorded_facts(load_settings(), entity, customer=customer, invoice=invoice, as_of=as_of)
+    for each in facts:
+        click.echo(described_fact(each))
+    if not facts:
+        click.echo("No such fact was recorded.", err=True)
+
+
+@fact.command("show")
+@click.argument("fact_id")
+def fact_show(fact_id: str) -> None:
+    """All that was ever said of a fact: when, by whom and why."""
+    from regua.ledger.fact_commands import described_history
+
+    click.echo("\n".join(described_history(load_settings(), fact_id)))
+
+
+@fact.command("change")
+@click.argument("fact_id")
+@_ASSIGNMENTS
+@_AUTHOR
+@_REASON
+def fact_change(fact_id: str, assignments: tuple[str, ...], author: str, reason: str) -> None:
+    """Say what is otherwise now: regua fact change op-7 paid_date=2026-07-03 … An empty VALUE empties a column."""
+    from regua.ledger.fact_commands import amend_fact, described_fact, parsed_assignments
+
+    given = parsed_assignments(assignments)
+    click.echo(described_fact(amend_fact(load_settings(), utc_clock, fact_id, given, author=author, reason=reason)))
+
+
+@fact.command("end")
+@click.argument("fact_id")
+@click.option("--on", "last_day", type=_Day(), required=True, help="Last day on which it holds.")
+@_AUTHOR
+@_REASON
+def fact_end(fact_id: str, last_day: date, author: str, reason: str) -> None:
+    """Say on which day a fact holds for the last time."""
+    from regua.ledger.fact_commands import amend_fact, described_fact
+
+    given = {"valid_to_date": last_day.isoformat()}
+    click.echo(described_fact(amend_fact(load_settings(), utc_clock, fact_id, given, author=author, reason=reason)))
+
+
+@fact.command("withdraw")
+@click.argument("fact_id")
+@_AUTHOR
+@_REASON
+def fact_withdraw(fact_id: str, author: str, reason: str) -> None:
+    """Say that a fact was never true. It stays in the ledger, and in what earlier nights knew."""
+    from regua.ledger.fact_commands import retract_fact
+
+    withdrawn = retract_fact(load_settings(), utc_clock, fact_id, author=author, reason=reason)
+    click.echo(f"{withdrawn.fact_id} is withdrawn.")
+
+
+@cli.group()
+def policy() -> None:
+    """Look at the policies: who is contacted, how and when."""
+
+
+@policy.command("check")
+@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
+def policy_check(file: Path | None) -> None:
+    """Say what is wrong with one policy file, or with all of them together. Changes nothing."""
+    from regua.policy.policies import load_policies, read_policy
+
+    policies = load_policies(load_settings().policies_dir) if file is None else [read_policy(file)]
+    for each in policies:
+        last = each.versions[-1]
+        click.echo(
+            f"{each.path}: {len(each.versions)} version(s), the last one with {len(last.content.steps)} steps "
+            f"({last.version_hash}){', the default' if each.content.default else ''}"
+        )
+
+
+@policy.command("show")
+@click.argument("name")
+@click.option("--as-of", type=_Day(), help="Day on which it holds. [default: today in São Paulo]")
+def policy_show(name: str, as_of: date | None) -> None:
+    """The ladder of a policy in force on a day, with its conditions, limits and thresholds."""
+    from regua.policy.ladder import print_ladder
+    from regua.policy.policies import load_policies
+
+    day = as_of or _today()
+    found = load_policies(load_settings().policies_dir).named(name)
+    version = found.version_on(day)
+    if version is None:
+        raise InputError(f"{name} does not hold on {day}; its first version begins {found.versions[0].effective_from}.")
+    print_ladder(version)
+
+
+@cli.group()
 def sample() -> None:
     """A made-up portfolio to try things on."""
 
@@ -166,6 +322,10 @@ def sample_generate(customers: int, months: int, as_of: date, seed: int) -> None
         click.echo(f"{name}: {rows} rows")
     for planted in portfolio.planted:
         click.echo(f"planted in {planted.file_set}: {planted.row_count} × {planted.kind} → {planted.becomes}")
+
+
+def _today() -> date:
+    return utc_clock().replace(tzinfo=ZoneInfo("UTC")).astimezone(_LOCAL).date()
 
 
 def _settings(source_names: tuple[str, ...]) -> Settings:

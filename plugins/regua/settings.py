@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from regua.errors import InputError
@@ -22,10 +22,13 @@ class Settings:
     inbox: Path
     sources_dir: Path
     source_names: tuple[str, ...]
+    policies_dir: Path
     warehouse_memory: str
     warehouse_threads: int
     kept_generations: int
     alert_url: str | None
+    # Holds a password, which no log should show.
+    ledger_url: str | None = field(repr=False)
 
     @property
     def landing_dir(self) -> Path:
@@ -78,10 +81,12 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         inbox=Path(variables.get("REGUA_INBOX", home / "inbox")).absolute(),
         sources_dir=Path(variables.get("REGUA_SOURCES_DIR", project_dir / "include" / "sources")).absolute(),
         source_names=_names(variables.get("REGUA_SOURCES", "sample")),
+        policies_dir=Path(variables.get("REGUA_POLICIES_DIR", project_dir / "include" / "policies")).absolute(),
         warehouse_memory=variables.get("REGUA_WAREHOUSE_MEMORY", "6GB"),
         warehouse_threads=_positive("REGUA_WAREHOUSE_THREADS", variables, default=os.cpu_count() or 2),
         kept_generations=_positive("REGUA_KEPT_GENERATIONS", variables, default=7),
         alert_url=variables.get("REGUA_ALERT_URL") or None,
+        ledger_url=variables.get("REGUA_LEDGER_URL") or None,
     )
 
 

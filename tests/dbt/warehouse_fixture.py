@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import yaml
+
+from regua.contract.entities import LINEAGE_COLUMNS, load_contract
 from regua.settings import Settings, load_settings
 
 PROJECT_DIR = Path(__file__).resolve().parents[2]
-CONTRACT_PATH = PROJECT_DIR / "plugins" / "regua" / "contract" / "contract.yml"
-COLUMN_TYPES = {
-    "id": "VARCHAR",
-    "text": "VARCHAR",
-    "code": "VARCHAR",
-    "money": "DECIMAL(18,2)",
-    "date": "DATE",
-    "flag": "BOOLEAN",
-}
-VERSION_COLUMNS = {
-    "_source": "VARCHAR",
-    "_file": "VARCHAR",
-    "_line": "BIGINT",
-    "_batch_id": "VARCHAR",
-    "_loaded_at": "TIMESTAMP",
-}
 SUPERSEDED_COLUMNS = {
     "entity": "VARCHAR",
     "_batch_id": "VARCHAR",
@@ -54,13 +37,13 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def contract_columns() -> dict[str, dict[str, str]]:
-    """Column types of each raw table, by entity, in the contract's order."""
-    contract = yaml.safe_load(CONTRACT_PATH.read_text(encoding="utf-8"))
-    return {
-        entity: {name: COLUMN_TYPES[column["type"]] for name, column in described["columns"].items()} | VERSION_COLUMNS
-        for entity, described in contract["entities"].items()
+def raw_columns() -> dict[str, dict[str, str]]:
+    """Column types of each raw table, by table, in the contract's order."""
+    entities = {
+        entity.name: {column.name: column.sql_type for column in entity.columns} | LINEAGE_COLUMNS
+        for entity in load_contract().values()
     }
+    return entities | {"superseded": SUPERSEDED_COLUMNS}
 
 
 def warehouse_settings(home: Path) -> Settings:
@@ -75,7 +58,7 @@ class RawWarehouse:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._line = 0
-        self._tables = contract_columns() | {"superseded": SUPERSEDED_COLUMNS}
+        self._tables = raw_columns()
         path.parent.mkdir(parents=True, exist_ok=True)
         with duckdb.connect(str(path)) as connection:
             connection.execute("create schema if not exists raw")
@@ -127,20 +110,3 @@ def read_rows(path: Path, query: str) -> list[tuple[Any, ...]]:
 def table_content(path: Path, tables: Iterable[str]) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of each table, sorted, so that two warehouses can be compared whatever order they store."""
     return {table: read_rows(path, f"select * from {table} order by all") for table in tables}
-
-
-MARTS = (
-    "marts.dim_customers",
-    "marts.fct_invoices",
-    "marts.fct_invoice_aging",
-    "marts.agg_aging_daily",
-    "marts.agg_balance_movements_daily",
-)
-
-
-def money(text: str) -> Decimal:
-    return Decimal(text)
-
-
-def day(text: str) -> dt.date:
-    return dt.date.fromisoformat(text)

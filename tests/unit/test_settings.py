@@ -52,14 +52,17 @@ def test_the_reference_page_states_the_defaults(project_dir: Path) -> None:
         "REGUA_INBOX": f"`{defaults.inbox.relative_to(defaults.home)}` in `REGUA_HOME`",
         "REGUA_SOURCES_DIR": f"`{defaults.sources_dir.relative_to(project_dir)}` {in_project}",
         "REGUA_SOURCES": f"`{','.join(defaults.source_names)}`",
+        "REGUA_POLICIES_DIR": f"`{defaults.policies_dir.relative_to(project_dir)}` {in_project}",
         "REGUA_WAREHOUSE_MEMORY": f"`{defaults.warehouse_memory}`",
         "REGUA_WAREHOUSE_THREADS": "the machine's cores",
         "REGUA_KEPT_GENERATIONS": f"`{defaults.kept_generations}`",
         "REGUA_ALERT_URL": "none",
+        "REGUA_LEDGER_URL": "none",
     }
     assert defaults.project_dir == project_dir
     assert defaults.warehouse_threads == os.cpu_count()
     assert defaults.alert_url is None
+    assert defaults.ledger_url is None
 
 
 def test_every_variable_is_used() -> None:
@@ -71,10 +74,12 @@ def test_every_variable_is_used() -> None:
             "REGUA_INBOX": "/inbox",
             "REGUA_SOURCES_DIR": "/sources",
             "REGUA_SOURCES": " erp, ,bank",
+            "REGUA_POLICIES_DIR": "/policies",
             "REGUA_WAREHOUSE_MEMORY": "2GB",
             "REGUA_WAREHOUSE_THREADS": "3",
             "REGUA_KEPT_GENERATIONS": "1",
             "REGUA_ALERT_URL": "https://chat.example.com/hook",
+            "REGUA_LEDGER_URL": "postgresql://ledger:secret@db/ledger",
         }
     )
     assert settings == Settings(
@@ -84,11 +89,14 @@ def test_every_variable_is_used() -> None:
         inbox=Path("/inbox"),
         sources_dir=Path("/sources"),
         source_names=("erp", "bank"),
+        policies_dir=Path("/policies"),
         warehouse_memory="2GB",
         warehouse_threads=3,
         kept_generations=1,
         alert_url="https://chat.example.com/hook",
+        ledger_url="postgresql://ledger:secret@db/ledger",
     )
+    assert "secret" not in repr(settings)
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)

@@ -19,12 +19,16 @@ Every source, whatever its own exports look like, is turned into these tables. A
 | `text` | free text, at most {TEXT_LIMIT} characters, no control characters |
 | `code` | one of the values listed |
 | `money` | a number with at most two decimals, up to 16 digits before them; stored as `DECIMAL(18,2)` |
+| `percentage` | a number from 0 to 100 with at most two decimals; stored as `DECIMAL(5,2)` |
 | `date` | a calendar day between {FIRST_DATE} and {LAST_DATE}, local to the source's time zone |
 | `flag` | true or false |
 
 A row that misses a **required** column, or holds a value that is not of its type, goes to quarantine with a
 [reason code](../how-to/sources.md#what-becomes-of-a-bad-row). A **personal** column never leaves the raw tables, the
 warehouse and the ledger.
+
+The tables from `contact_points` on are **dated facts**: each row holds from `valid_from_date` to `valid_to_date`, both
+included. Beside the sources, people give them [by command](../how-to/facts.md).
 """
 
 
@@ -36,7 +40,10 @@ def render_contract() -> str:
 def _render_entity(entity: Entity) -> str:
     rows = [_render_column(entity, column) for column in entity.columns]
     money = f" Control totals are taken of `{entity.money}`." if entity.money else ""
-    head = f"## {entity.name}\n\n{entity.grain}{money}\n\n| Column | Type | Required | Meaning |\n|---|---|---|---|"
+    needed = " or ".join(f"`{name}`" for name in entity.needs_one_of)
+    needs = f" Each row fills {needed}, or both." if needed else ""
+    head = f"## {entity.name}\n\n{entity.grain}{needs}{money}\n\n"
+    head += "| Column | Type | Required | Meaning |\n|---|---|---|---|"
     return "\n".join([head, *rows, ""])
 
 

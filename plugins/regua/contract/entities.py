@@ -22,9 +22,12 @@ SQL_TYPES = {
     "text": "VARCHAR",
     "code": "VARCHAR",
     "money": "DECIMAL(18,2)",
+    "percentage": "DECIMAL(5,2)",
     "date": "DATE",
     "flag": "BOOLEAN",
 }
+# The built-in source of the facts that people record by command; no mapping may have its name.
+OPERATORS = "operators"
 # What every raw table carries beside the contract's columns: where a version came from and since when it is known.
 LINEAGE_COLUMNS = {
     "_source": "VARCHAR",
@@ -56,13 +59,18 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """One table of the contract. `money` names the column that control totals are taken of, if it has one."""
+    """One table of the contract.
+
+    `money` names the column that control totals are taken of, if it has one; `needs_one_of` columns of which each row
+    fills at least one.
+    """
 
     name: str
     grain: str
     key: str
     columns: tuple[Column, ...]
     money: str | None = None
+    needs_one_of: tuple[str, ...] = ()
 
     def column(self, name: str) -> Column:
         for column in self.columns:
@@ -73,6 +81,11 @@ class Entity:
     @property
     def column_names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether its rows are dated facts, which people may also record by command."""
+        return "valid_from_date" in self.column_names
 
 
 @cache
@@ -92,10 +105,11 @@ def _entity(name: str, written: dict[str, Any]) -> Entity:
         Column(name=column, **{**properties, "values": tuple(properties.get("values", ()))})
         for column, properties in written["columns"].items()
     )
-    entity = Entity(name, written["grain"], written["key"], columns, written.get("money"))
+    needs_one_of = tuple(written.get("needs_one_of", ()))
+    entity = Entity(name, written["grain"], written["key"], columns, written.get("money"), needs_one_of)
     for column in columns:
         if column.type not in SQL_TYPES:
             raise InputError(f"{name}.{column.name}: type {column.type!r} is none of {', '.join(SQL_TYPES)}.")
-    for referred in filter(None, (entity.key, entity.money)):
+    for referred in filter(None, (entity.key, entity.money, *needs_one_of)):
         entity.column(referred)
     return entity

@@ -33,6 +33,7 @@ class Arrival:
     """One file as it came. `corrects` is the batch of the same name whose content it replaces.
 
     `repetition` counts the earlier arrivals of this very content under this name, each followed by another content.
+    `confirmed_at` is when the same content was last delivered again: nothing new, yet the feed is alive.
     `line_count` counts physical lines of a text file, the header included (0 for Parquet); `manifest_rows` and
     `control_totals` are what the sender declared, empty without a manifest.
     """
@@ -50,6 +51,7 @@ class Arrival:
     corrects: str | None = None
     repetition: int = 0
     discarded: str | None = None
+    confirmed_at: datetime | None = None
     extraction: Extraction | None = None
 
     @property
@@ -81,13 +83,22 @@ class LandingStore:
         sync_directory(content.parent)
 
     def record(self, arrival: Arrival) -> None:
-        written = asdict(arrival) | {"landed_at": write_instant(arrival.landed_at)}
+        written = asdict(arrival) | {
+            "landed_at": write_instant(arrival.landed_at),
+            "confirmed_at": write_instant(arrival.confirmed_at) if arrival.confirmed_at else None,
+        }
         if written["extraction"] is not None:
             for bound in ("cursor_from", "cursor_to"):
                 instant = written["extraction"][bound]
                 written["extraction"][bound] = write_instant(instant) if instant else None
         path = self._arrivals / f"{arrival.batch_id}.json"
         write_whole(path, json.dumps(written, indent=1, sort_keys=True) + "\n")
+
+    def clear_leftovers(self) -> None:
+        """Remove what a killed landing was writing. Only for the one landing there is, at its beginning."""
+        for folder in (self.content_path("incoming").parent, self._arrivals):
+            for leftover in folder.glob(".*.part"):
+                leftover.unlink()
 
     def arrivals(self) -> list[Arrival]:
         """All arrivals in the order they landed, discarded ones included."""
@@ -106,6 +117,8 @@ class LandingStore:
     def _read(self, path: Path) -> Arrival:
         written = json.loads(path.read_text(encoding="utf-8"))
         written["landed_at"] = read_instant(written["landed_at"])
+        if confirmed_at := written.get("confirmed_at"):
+            written["confirmed_at"] = read_instant(confirmed_at)
         written["header"] = tuple(written["header"])
         written["control_totals"] = tuple((column, total) for column, total in written["control_totals"])
         if extraction := written.get("extraction"):

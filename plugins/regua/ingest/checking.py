@@ -6,7 +6,7 @@ Nothing is landed or loaded; the same inspection, reading and conversion run as 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -37,8 +37,15 @@ class Finding:
     severity: Severity
 
 
-def check_source(source: Source, inbox: Path) -> Iterator[Finding]:
-    """Findings on every file of every set, in order, as they are found."""
+def check_source(source: Source, inbox: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Findings on every file and table of every set, in order, as they are found; `environ` holds database URIs."""
+    if source.tables:
+        from regua.ingest.table_extraction import check_tables  # A second of import that files need not pay.
+
+        faults = check_tables(source, environ)
+        yield from (Finding(source.name, fault, "fault") for fault in faults)
+        if not faults:
+            yield Finding(source.name, f"tables {', '.join(source.tables)} can be read", "note")
     for set_name, file_set in source.files.items():
         refusals: list[str] = []
         paths = matching_files(inbox, source, file_set, refusals)

@@ -60,6 +60,9 @@ def create_typed(
         for each in mapped
         for reason, condition in _faults(each, source, feeding_set)
     ]
+    if entity.needs_one_of:
+        nothing = " and ".join(f"{quoted(name)} is null" for name in entity.needs_one_of)
+        faults.append(f"when {nothing} then 'missing_value:{entity.needs_one_of[0]}'")
     fault = f"case {' '.join(faults)} end" if faults else "null"
     named = ", ".join(f"{quoted('value ' + c.name)} as {quoted(c.name)}" for c in entity.columns)
     try:
@@ -161,7 +164,7 @@ def _value(each: _Mapped, source: Source, feeding_set: FeedingSet) -> str:
     text, alias = quoted(each.column.name), quoted("value " + each.column.name)
     is_text = each.sql_type in ("VARCHAR", "JSON")
     match each.column.type:
-        case "money":
+        case "money" | "percentage":
             value = _money_from_text(text, feeding_set) if is_text else f"try_cast({text} as decimal(18, 2))"
         case "date":
             value = _date_from_text(text, source, feeding_set) if is_text else _local_date(text, each.sql_type, source)
@@ -201,10 +204,11 @@ def _possible_days(text: str, source: Source, feeding_set: FeedingSet) -> tuple[
 
 
 def _day(text: str, written: str, source: Source) -> str:
-    instant = f"try_strptime({text}, {literal(written)})"
     if "%z" in written or "%Z" in written:
+        # DuckDB's %z reads every offset but the Z that most systems write.
+        instant = f"try_strptime(regexp_replace({text}, 'Z$', '+00:00'), {literal(written)})"
         return f"({instant} at time zone {literal(source.timezone)})::date"
-    return f"{instant}::date"
+    return f"try_strptime({text}, {literal(written)})::date"
 
 
 def _local_date(text: str, sql_type: str, source: Source) -> str:
@@ -228,7 +232,7 @@ def _faults(each: _Mapped, source: Source, feeding_set: FeedingSet) -> list[tupl
             faults.append(("unknown_code", f"{value} not in ({codes})"))
         case "flag":
             faults.append(("bad_flag", f"{text} is not null and {value} is null"))
-        case "money":
+        case "money" | "percentage":
             if is_text:
                 mark = re.escape(feeding_set.decimal)
                 decimals = f"regexp_full_match({text}, '[-+]?[0-9]+{mark}[0-9]{{3,}}')"
@@ -241,6 +245,8 @@ def _faults(each: _Mapped, source: Source, feeding_set: FeedingSet) -> list[tupl
             faults.append(("unreadable_number", f"{text} is not null and {value} is null"))
             if column.minimum is not None:
                 faults.append(("out_of_range", f"{value} < {column.minimum}"))
+            if column.type == "percentage":
+                faults.append(("out_of_range", f"{value} not between 0 and 100"))
         case "date":
             if is_text and len(feeding_set.date_formats) > 1:
                 earliest, latest = _possible_days(text, source, feeding_set)

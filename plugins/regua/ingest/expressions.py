@@ -43,6 +43,8 @@ def referenced_columns(expression: str, place: str) -> list[str]:
     """
     if (bare := bare_column(expression)) is not None:
         return [bare]
+    if not expression.strip():
+        raise InputError(f"{place}: {expression!r} is not SQL: it is blank. Write null for a column without a value.")
     tree = _parsed(f"select ({expression})")
     # An expression that closes the parenthesis around it by a comment is good SQL only while it ends the line.
     if not tree.get("error"):
@@ -81,6 +83,7 @@ def _expressions(feeding_set: FeedingSet) -> Iterator[tuple[str, str]]:
             yield f"{entity}.{column}", expression
 
 
+@cache
 def _parsed(statement: str) -> dict[str, Any]:
     with duckdb.connect(config={"enable_external_access": "false"}) as connection:
         row = connection.execute("select json_serialize_sql($1)", [statement]).fetchone()

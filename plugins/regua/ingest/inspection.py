@@ -175,7 +175,8 @@ def _check_parquet_frame(path: Path, shown_name: str, size: int) -> None:
         head = file.read(4)
         file.seek(max(0, size - 4))
         tail = file.read(4)
-    if head != b"PAR1" or tail != b"PAR1":
+    # Less than both marks and the length of what lies between is no Parquet file, though it may begin and end as one.
+    if size < 12 or head != b"PAR1" or tail != b"PAR1":
         raise InputError(f"{shown_name}: not a whole Parquet file (its first or last four bytes are wrong). Send it again.")
 
 

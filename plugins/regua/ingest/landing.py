@@ -12,8 +12,8 @@ import hashlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from regua.errors import BusyError, InputError
@@ -51,6 +51,8 @@ def land(
     `environ` holds the databases' URIs.
     """
     stores = {source.name: LandingStore(landing_dir, source.name) for source in sources}
+    for store in stores.values():
+        store.clear_leftovers()
     latest = max(
         (arrival.landed_at for store in stores.values() for arrival in store.arrivals()),
         default=datetime.min,
@@ -68,12 +70,16 @@ def land(
                 same_name = [arrival for arrival in known if arrival.file_name == path.name]
                 if same_name and same_name[-1].sha256 == _sha256(path):
                     unchanged += 1
+                    _confirm(path, store, same_name[-1], clock)
                     continue
                 latest = max(clock(), latest + timedelta(microseconds=1))
                 try:
                     arrival = _land_file(path, store, file_set, source, set_name, latest, known)
                 except InputError as error:
                     refusals.append(str(error))
+                    continue
+                except FileNotFoundError:
+                    refusals.append(f"{path.name}: it was taken out of the inbox while it was being landed. Run again.")
                     continue
                 known.append(arrival)
                 landed.append(arrival)
@@ -122,6 +128,13 @@ def matching_files(inbox: Path, source: Source, file_set: FileSet, refusals: lis
         else:
             found.append(path)
     return found
+
+
+def _confirm(path: Path, store: LandingStore, arrival: Arrival, clock: Clock) -> None:
+    """Keep that the same content was written to the inbox again: a feed without news is not a late feed."""
+    written_at = min(datetime.fromtimestamp(path.stat().st_mtime, UTC).replace(tzinfo=None), clock())
+    if written_at > (arrival.confirmed_at or arrival.landed_at):
+        store.record(replace(arrival, confirmed_at=written_at))
 
 
 def _land_file(

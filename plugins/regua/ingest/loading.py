@@ -72,6 +72,9 @@ def load_pending(
     Raises InputError, with the files before it loaded, when a file has too many bad rows or misses too many keys.
     """
     batches = []
+    for leftover in work_dir.glob("*.txt"):
+        # The text of a file whose load was killed: it holds what only the landing area and the warehouse may.
+        leftover.unlink()
     for source in sources:
         store = LandingStore(landing_dir, source.name)
         arrivals = [arrival for arrival in store.arrivals() if arrival.landed_at <= known_at]
@@ -91,7 +94,19 @@ def load_pending(
             file = LandedFile(content, arrival.file_name, file_set, arrival.header, arrival.line_count)
             read_records(connection, file, work_dir)
             batches += _load(connection, source, feeding_set, arrival, as_of)
+        _keep_confirmations(connection, arrivals)
     return batches
+
+
+def _keep_confirmations(connection: duckdb.DuckDBPyConnection, arrivals: Iterable[Arrival]) -> None:
+    """Put beside the batches when their content was delivered again, for the gate that looks at freshness."""
+    confirmed = [(a.batch_id, a.source, a.file_set, a.confirmed_at) for a in arrivals if a.confirmed_at is not None]
+    for confirmation in confirmed:
+        connection.execute(
+            "insert into ops.confirmations select $1, $2, $3, $4 where not exists "
+            "(select 1 from ops.confirmations where _batch_id = $1 and confirmed_at = $4)",
+            confirmation,
+        )
 
 
 def _pending(connection: duckdb.DuckDBPyConnection, source: Source, arrivals: Sequence[Arrival]) -> list[Arrival]:
@@ -204,8 +219,11 @@ class _FeedLoad:
         """Give each row its `_fate`; keys that stand twice are kept once when alike, and not at all when they differ."""
         key, columns = quoted(self._entity.key), ", ".join(map(quoted, self._entity.column_names))
         self._connection.execute(
-            f"create or replace temp table repeated as select {key} as key_text, count(distinct row({columns})) as contents, "
-            f"min(_line) as first_line from typed where _fault is null group by {key} having count(*) > 1"
+            # Contents are compared of the repeated keys alone: of all keys that is a third of the whole load.
+            f"create or replace temp table repeated as "
+            f"with keys as (select {key} as key_text from typed where _fault is null group by {key} having count(*) > 1) "
+            f"select key_text, count(distinct row({columns})) as contents, min(_line) as first_line "
+            f"from typed join keys on {key} = key_text where _fault is null group by key_text"
         )
         self._connection.execute("alter table typed add column _fate varchar")
         self._connection.execute("update typed set _fate = 'quarantined' where _fault is not null")
@@ -291,6 +309,8 @@ class _FeedLoad:
                 f"again under the same name, or raise `missing_limit_pct` in the mapping when they are really gone. "
                 f"{self._discard_hint()}"
             )
+        if self._set.mode == "delta" and not has_key_list:
+            self._refuse_unmade_changes()
         if lost and not has_key_list:
             # A row whose key cannot be read may be any of the missing: none of them is taken away tonight.
             self._connection.execute("delete from removed")
@@ -299,6 +319,22 @@ class _FeedLoad:
             f"insert into replaced select _batch_id, _line, 'removed' from removed"
         )
         return removed
+
+    def _refuse_unmade_changes(self) -> None:
+        """What another file had said of a key before this one's first version changed it is not brought back by leaving
+        it out, and the key itself must not vanish: the sender has to say what holds."""
+        key, name = quoted(self._entity.key), f"raw.{self._entity.name}"
+        unmade = self._connection.execute(
+            f"select known.{key} from removed join {name} as known using (_batch_id, _line) where exists "
+            f"(select 1 from {name} as earlier where earlier.{key} = known.{key} and earlier._file <> known._file) order by 1"
+        ).fetchall()
+        if unmade:
+            shown = ", ".join(key_text for (key_text,) in unmade[:_SHOWN_FAULTS])
+            raise InputError(
+                f"{self._arrival.file_name}: sent again without {len(unmade)} {self._entity.name} that its first version "
+                f"changed and another file had brought ({shown}{', …' if len(unmade) > _SHOWN_FAULTS else ''}). Send it again "
+                f"with them, as they are to be. {self._discard_hint()}"
+            )
 
     def _refuse_missed_rows(self, present: str) -> None:
         """A key that the table lists, and that no reading ever brought, belongs to a row that was missed."""

@@ -82,6 +82,8 @@ class FeedingSet(_Written):
             if unknown := [column for column in feed.columns if column not in entity.column_names]:
                 raise ValueError(f"{name} has no column {', '.join(unknown)}; it has {', '.join(entity.column_names)}")
             missing = [c.name for c in entity.columns if c.required and c.default is None and c.name not in feed.columns]
+            if entity.needs_one_of and not set(entity.needs_one_of) & set(feed.columns):
+                missing.append(" or ".join(entity.needs_one_of))
             if missing:
                 raise ValueError(f"{name} needs {', '.join(missing)}")
         return feeds

@@ -9,6 +9,7 @@ Parquet file counted from 1.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,8 +85,9 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, plain: Path, file: LandedFi
     dialect = file.file_set
     columns = "{" + ", ".join(f"{literal(name)}: 'VARCHAR'" for name in file.header) + "}"
     connection.execute("drop table if exists reject_errors; drop table if exists reject_scans")
-    if not _has_one_line_break(plain):
-        # DuckDB would take each carriage return for the end of a line, or give up without a line number.
+    if not _is_unambiguous(plain, dialect.quote):
+        # DuckDB would take each carriage return for the end of a line, or give up without a line number; and it makes
+        # one field of `"a" "b"`.
         _read_csv_slowly(connection, plain, file)
         return file.header
     try:
@@ -98,12 +100,13 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, plain: Path, file: LandedFi
     except duckdb.InvalidInputException as error:
         raise InputError(f"{file.shown_name}: cannot be read as CSV: {_first_line(error)}") from error
     connection.execute(
-        "create or replace temp table rejected as select line, min_by(error_type, column_idx)::varchar as kind, "
+        "create or replace temp table rejected as select line, min_by(error_type, coalesce(column_idx, 0))::varchar as kind, "
         "any_value(csv_line) as record from reject_errors group by line"
     )
-    if _count(connection, "records") + _count(connection, "rejected") + 1 != file.line_count:
+    broken = _count(connection, "reject_errors where error_type = 'UNQUOTED VALUE'")
+    if broken or _count(connection, "records") + _count(connection, "rejected") + 1 != file.line_count:
         # Blank lines, or line breaks inside quotes: records and lines no longer run together, so every record must
-        # be counted where it begins.
+        # be counted where it begins. And behind a broken quote DuckDB reads on in the middle of the line.
         connection.execute("drop table records")
         _read_csv_slowly(connection, plain, file)
         return file.header
@@ -117,8 +120,9 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, plain: Path, file: LandedFi
     return file.header
 
 
-def _has_one_line_break(plain: Path) -> bool:
-    """Whether all lines end alike, in a line feed or in a carriage return with one, and no other of these stands about."""
+def _is_unambiguous(plain: Path, quote: str) -> bool:
+    """Whether all lines end alike and nowhere stand two quotes with only spaces between them."""
+    spaced_quotes = re.compile(re.escape(quote.encode()) + b" +" + re.escape(quote.encode()))
     returns = feeds = pairs = 0
     last = b""
     with plain.open("rb") as content:
@@ -127,6 +131,8 @@ def _has_one_line_break(plain: Path) -> bool:
             feeds += chunk.count(b"\n")
             pairs += chunk.count(b"\r\n") + (last == b"\r" and chunk.startswith(b"\n"))
             last = chunk[-1:]
+            if quote.encode() + b" " in chunk and spaced_quotes.search(chunk):
+                return False
     return returns == 0 or returns == feeds == pairs
 
 
@@ -156,6 +162,8 @@ def _read_csv_slowly(connection: duckdb.DuckDBPyConnection, plain: Path, file: L
     bad: list[list[str | int | None]] = []
     with plain.open(encoding="utf-8", newline="\n") as lines:
         for first_line, texts, fields, fault in csv_records(lines, file.file_set):
+            while len(fields) > len(file.header) and not fields[-1]:
+                fields.pop()
             if fault is None and len(fields) == len(file.header):
                 good.append([first_line, *(field or None for field in fields)])
             elif fault is None:
@@ -175,8 +183,9 @@ def _read_csv_slowly(connection: duckdb.DuckDBPyConnection, plain: Path, file: L
 def csv_records(lines: Iterable[str], dialect: FileSet) -> Iterator[tuple[int, list[str], list[str], str | None]]:
     """(first line, text line by line, fields, kind of fault) of each record below the header, as DuckDB would read it.
 
-    Spaces around a quoted field are no part of it, and blank lines are no records: Python's own csv module holds
-    otherwise, and a row must not be read differently because of another one.
+    A space before a quoted field and spaces behind it are no part of it, blank lines are no records, and empty fields
+    beyond the last column do not matter. Python's own csv module holds otherwise, and no row may be read differently
+    because of another one.
     """
     quote, mark = dialect.quote, dialect.delimiter
     numbered = enumerate(lines, start=1)
@@ -189,7 +198,7 @@ def csv_records(lines: Iterable[str], dialect: FileSet) -> Iterator[tuple[int, l
         fault = None
         place = 0
         while place <= len(content) and fault is None:
-            opening = _past_spaces(content, place, mark)
+            opening = place + (mark != " " and content.startswith(f" {quote}", place))
             if not content.startswith(quote, opening):
                 end = content.find(mark, place)
                 field = content[place:] if end < 0 else content[place:end]
@@ -212,17 +221,13 @@ def csv_records(lines: Iterable[str], dialect: FileSet) -> Iterator[tuple[int, l
             if closing is None:
                 continue
             fields.append("".join([*pieces, content[place:closing]]).replace(quote + quote, quote))
-            place = _past_spaces(content, closing + 1, mark)
+            place = closing + 1
+            while mark != " " and content.startswith(" ", place):
+                place += 1
             if place < len(content) and not content.startswith(mark, place):
                 fault = "UNQUOTED VALUE"
             place += 1
         yield first_line, texts, fields, fault
-
-
-def _past_spaces(content: str, place: int, mark: str) -> int:
-    while content.startswith(" ", place) and mark != " ":
-        place += 1
-    return place
 
 
 def _closing_quote(content: str, place: int, quote: str) -> int | None:
@@ -249,11 +254,19 @@ def _append(
 def _read_json_lines(connection: duckdb.DuckDBPyConnection, plain: Path, file: LandedFile) -> tuple[str, ...]:
     # Read as lines, so that a broken one is known by its number. A control character cannot stand in JSON unescaped,
     # so none of them ever splits a good line.
-    connection.execute(
-        f"create or replace temp table lines as select * from read_csv({literal(str(plain))}, "
-        "columns = {'record': 'VARCHAR'}, delim = '\x1f', quote = '', escape = '', header = false, auto_detect = false, "
-        f"strict_mode = false, null_padding = true, max_line_size = {_MAX_RECORD_BYTES})"
-    )
+    try:
+        connection.execute(
+            f"create or replace temp table lines as select * from read_csv({literal(str(plain))}, "
+            "columns = {'record': 'VARCHAR'}, delim = '\x1f', quote = '', escape = '', header = false, "
+            f"auto_detect = false, strict_mode = false, null_padding = true, max_line_size = {_MAX_RECORD_BYTES})"
+        )
+    except duckdb.InvalidInputException as error:
+        # What DuckDB says quotes the line.
+        place = line.group() if (line := re.search(r"Line: [0-9]+", str(error))) else "one of its lines"
+        raise InputError(
+            f"{file.shown_name}: {place.lower().replace(':', '')}: longer than {_MAX_RECORD_BYTES} bytes, or no text that "
+            "can be taken apart into lines. Send it again."
+        ) from None
     if (count := _count(connection, "lines")) != file.line_count:
         raise InputError(
             f"{file.shown_name}: {file.line_count} lines were counted and {count} could be read: "
@@ -271,7 +284,10 @@ def _read_json_lines(connection: duckdb.DuckDBPyConnection, plain: Path, file: L
     needed = needed_columns(file.file_set)
     if names:
         check_header(names, needed, file.shown_name)
-    wanted = [name for name in names if name in needed] or list(needed)
+    folded = {name.casefold() for name in needed}
+    wanted = [name for name in names if name.casefold() in folded] or list(needed)
+    if repeated := {name for name in wanted if [other.casefold() for other in wanted].count(name.casefold()) > 1}:
+        raise InputError(f"{file.shown_name}: the keys {', '.join(sorted(repeated))} differ in capital letters only.")
     fields = ", ".join(f"record ->> {literal(_json_pointer(name))} as {quoted(name)}" for name in wanted)
     connection.execute(
         f"create temp table records as select rowid + 1 as _line, {fields} from lines "
@@ -286,11 +302,15 @@ def _read_parquet(connection: duckdb.DuckDBPyConnection, file: LandedFile) -> tu
     try:
         described = connection.execute(f"describe select * exclude (file_row_number) from {source}").fetchall()
         names = tuple(name for name, *_ in described)
+        if "_line" in map(str.casefold, names):
+            raise InputError(f"{file.shown_name}: the column '_line' means the row's own line here; rename it.")
         check_header(names, needed_columns(file.file_set), file.shown_name)
         connection.execute(
             f"create temp table records as select file_row_number + 1 as _line, * exclude (file_row_number) from {source}"
         )
-    except (duckdb.IOException, duckdb.InvalidInputException, duckdb.SerializationException) as error:
+    except duckdb.BinderException as error:
+        raise InputError(f"{file.shown_name}: its columns cannot be read: {_first_line(error)}") from error
+    except (duckdb.IOException, duckdb.DataError, duckdb.InvalidInputException, duckdb.SerializationException) as error:
         raise InputError(f"{file.shown_name}: cannot be read as Parquet: {_first_line(error)} Send it again.") from error
     return names
 

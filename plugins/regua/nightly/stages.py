@@ -16,11 +16,14 @@ from datetime import date, datetime
 from functools import partial
 from typing import Any
 
-from regua.errors import InputError
+from regua.contract.entities import OPERATORS
+from regua.errors import InputError, ReguaError
 from regua.ingest.landing import land
 from regua.ingest.loading import load_pending
 from regua.ingest.mapping import Source, read_source
 from regua.instants import Clock, read_instant, write_instant
+from regua.ledger.fact_entry import operators_source
+from regua.ledger.fact_snapshots import fact_snapshots
 from regua.publish.serving import publish
 from regua.quality.gate import Gate, run_gate
 from regua.settings import Settings
@@ -57,10 +60,14 @@ class Night:
 
 
 def land_night(settings: Settings, night: Night, clock: Clock) -> tuple[Night, Detail]:
-    """Land what arrived. A replay (`known_at` given) lands nothing: it describes what was known then."""
+    """Land what arrived, and what people recorded by command.
+
+    A replay (`known_at` given) lands nothing: it describes what was known then.
+    """
     if night.known_at is not None:
         return night, {"landed": 0, "unchanged": 0, "replay": True}
-    landing = land(settings.landing_dir, settings.inbox, _sources(settings), clock)
+    with fact_snapshots(settings) as operators:
+        landing = land(settings.landing_dir, settings.inbox, [*_sources(settings), operators], clock)
     detail = {"landed": len(landing.landed), "unchanged": landing.unchanged_count}
     return Night(night.as_of, landing.known_at, night.run_id), detail
 
@@ -72,7 +79,7 @@ def load_night(settings: Settings, night: Night, clock: Clock) -> tuple[Night, D
             warehouse,
             settings.landing_dir,
             settings.work_dir,
-            _sources(settings),
+            [*_sources(settings), operators_source()],
             as_of=night.as_of,
             known_at=night.known,
         )
@@ -106,7 +113,8 @@ def check_night(gate: Gate, settings: Settings, night: Night, clock: Clock) -> t
 
 def model_night(layer: str, settings: Settings, night: Night, clock: Clock) -> tuple[Night, Detail]:
     """Build one layer of models with its data tests."""
-    previous_as_of, previous_known_at = _previous_night(settings, night) if layer != "staging" else (None, None)
+    # Every layer gets the same values: dbt parses the whole project anew when they differ.
+    previous_as_of, previous_known_at = _previous_night(settings, night)
     outcomes = run_layer(
         settings,
         night.as_of,
@@ -207,7 +215,7 @@ def _recorded(settings: Settings, night: Night, stage: str, clock: Clock) -> Nig
 def _failure_kept(keep: Callable[[str], None]) -> Iterator[None]:
     try:
         yield
-    except InputError as error:
+    except ReguaError as error:
         keep(str(error))
         raise
     except Exception as error:
@@ -217,6 +225,10 @@ def _failure_kept(keep: Callable[[str], None]) -> Iterator[None]:
 
 
 def _sources(settings: Settings) -> list[Source]:
+    if OPERATORS in settings.source_names:
+        raise InputError(
+            f"A source cannot be called {OPERATORS!r}: so the facts recorded by command are called. Rename it."
+        )
     return [read_source(settings.sources_dir, name) for name in settings.source_names]
 
 

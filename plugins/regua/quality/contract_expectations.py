@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from regua.contract.entities import FIRST_DATE, LAST_DATE, LINEAGE_COLUMNS, Column, Entity
+from regua.contract.entities import FIRST_DATE, LAST_DATE, LINEAGE_COLUMNS, OPERATORS, Column, Entity
 from regua.quality.suites import Expectation, Threshold
 
 
@@ -73,6 +73,10 @@ having count(*) > 0""",
 
 def _values(entity: Entity) -> Expectation:
     rules = [(column.name, code, broken) for column in entity.columns for code, broken in _rules(column)]
+    if entity.needs_one_of:
+        rules.append(
+            (entity.needs_one_of[0], "required", " and ".join(f"{name} is null" for name in entity.needs_one_of))
+        )
     measures = ", ".join(
         f"count(*) filter (where {broken}) as count_{number}, "
         f"min({entity.key}) filter (where {broken}) as example_{number}"
@@ -103,21 +107,25 @@ def _rules(column: Column) -> Iterator[tuple[str, str]]:
         yield "listed", f"{column.name} not in ({listed})"
     if column.minimum is not None:
         yield "minimum", f"{column.name} < {column.minimum}"
+    if column.type == "percentage":
+        yield "range", f"{column.name} not between 0 and 100"
     if column.type == "date":
         yield "range", f"{column.name} not between date '{FIRST_DATE}' and date '{LAST_DATE}'"
 
 
 def _references(entity: Entity, contract: Mapping[str, Entity], thresholds: Mapping[str, Threshold]) -> Expectation:
+    # What people recorded was looked up when they did; a fact may outlive the customer it is about.
+    looked_up = f"_source <> '{OPERATORS}'" if entity.is_dated else "true"
     counted = " union all ".join(
         f"""select
     '{column.name}' as column_name, '{column.references}' as referred_code,
     count(*) as orphan_count, min(referring.{column.name}) as example_id,
-    (select count({column.name}) from current_{entity.name}) as row_count,
+    (select count({column.name}) from current_{entity.name} where {looked_up}) as row_count,
     (select count(*) from ops.batches where entity = '{column.references}' and _loaded_at <= {{known_at}}) as fed_count
 from current_{entity.name} as referring
 anti join current_{column.references} as referred
     on referring.{column.name} = referred.{contract[column.references].key}
-where referring.{column.name} is not null"""
+where referring.{column.name} is not null and {looked_up}"""
         for column in entity.columns
         if column.references
     )

@@ -16,8 +16,9 @@ LAST_YEAR = 2060
 # Resolução CMN 4.880/2020: besides national holidays, banks are closed on Carnival Monday and Tuesday and on
 # Corpus Christi. Ash Wednesday, 24 December and the last working day of the year are business days with short hours.
 CLOSED_OPTIONAL_HOLIDAYS = ("Carnaval", "Corpus Christi")
-# The library's exchange calendar (BVMF) is not used: it adds 24 and 31 December, on which banks do work. It also has Maundy
-# Thursday up to 1999 (Resolução 2.516 made it a business day); whoever holds debts that old adds it as an extra holiday.
+# The library's exchange calendar (BVMF) is not used: it adds 24 and 31 December, on which banks do work. It also has
+# Maundy Thursday up to 1999 (Resolução 2.516 made it a business day); whoever holds debts that old adds it as an extra
+# holiday.
 SEED_PATH = Path(__file__).resolve().parents[3] / "dbt_project" / "seeds" / "bank_holidays.csv"
 
 

@@ -90,7 +90,7 @@ def replay(
 
 def run_unit_tests(settings: Settings, path: Path) -> list[ModelOutcome]:
     """Run the models' unit tests against a built warehouse, which gives them the columns' types."""
-    first_day = dt.datetime(2000, 1, 1)
+    first_day = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
     night = _night_variables(first_day.date(), first_day, None, None, Decimal("0.00"))
     arguments = ["test", "--select", "test_type:unit"]
     return _invoke(settings, arguments, night, target="warehouse", path=path)

@@ -39,6 +39,9 @@ create table if not exists ops.batches (
     quarantined_amount decimal(38, 2) not null, duplicate_amount decimal(38, 2) not null, header varchar not null,
     as_of date not null, expected_max_age_days integer not null
 );
+create table if not exists ops.confirmations (
+    _batch_id varchar not null, _source varchar not null, file_set varchar not null, confirmed_at timestamp not null
+);
 create table if not exists ops.stage_runs (
     as_of date not null, known_at timestamp, run_id varchar not null, stage varchar not null,
     started_at timestamp not null, seconds double not null, state varchar not null, detail varchar not null
@@ -93,8 +96,12 @@ def reading(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def confine(connection: duckdb.DuckDBPyConnection, readable_dirs: Sequence[Path]) -> None:
-    """Let the connection read below `readable_dirs` only, for the rest of its life."""
+    """Let the connection read below `readable_dirs` only, for the rest of its life, and think in UTC.
+
+    An expression over an instant must not mean another day on another machine.
+    """
     listed = ", ".join("'" + str(directory.absolute()).replace("'", "''") + "/'" for directory in readable_dirs)
+    connection.execute("set TimeZone = 'UTC'")
     connection.execute(f"set allowed_directories = [{listed}]")
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")

@@ -89,7 +89,7 @@ class Company:
                 self.settings.work_dir,
                 [self.source],
                 as_of=self.now.date(),
-                known_at=self.now,
+                known_at=self.now + timedelta(minutes=1),
             )
 
     def night(self) -> dict[tuple[str, str], Batch]:

@@ -58,7 +58,7 @@ def _expected(calendar: str, day: str) -> dict:
 
 def test_the_mapping_takes_every_file(published: tuple[str, Settings]) -> None:
     _, settings = published
-    findings = list(check_source(read_source(settings.sources_dir, "datarisk"), settings.inbox))
+    findings = list(check_source(read_source(settings.sources_dir, "datarisk"), settings.inbox, {}))
     assert findings
     assert [finding.text for finding in findings if finding.severity == "fault"] == []
 

@@ -18,8 +18,36 @@ ROOT = Path(__file__).resolve().parents[3]
 CONTRACT = load_contract()
 
 
-def test_there_is_a_contract_with_every_entity_of_the_first_release() -> None:
-    assert list(CONTRACT) == ["customers", "subscriptions", "invoices", "payments", "credits"]
+def test_there_is_a_contract_with_every_entity() -> None:
+    assert list(CONTRACT) == [
+        "customers",
+        "subscriptions",
+        "invoices",
+        "payments",
+        "credits",
+        "contact_points",
+        "consents",
+        "agreements",
+        "agreement_invoices",
+        "agreement_instalments",
+        "promises",
+        "disputes",
+        "exemptions",
+        "pauses",
+        "trust_unlocks",
+        "waivers",
+    ]
+
+
+def test_every_dated_fact_says_since_when_until_when_who_and_why() -> None:
+    dated = [entity for entity in CONTRACT.values() if entity.is_dated]
+    assert [entity.name for entity in dated] == list(CONTRACT)[5:]
+    for entity in dated:
+        last = [(c.name, c.type) for c in entity.columns[-4:]]
+        assert last == [("valid_from_date", "date"), ("valid_to_date", "date"), ("author_id", "id"), ("reason", "text")]
+        assert entity.column("valid_from_date").required
+        assert entity.column("reason").personal
+        assert all(entity.column(name).type == "id" for name in entity.needs_one_of)
 
 
 @pytest.mark.parametrize("entity", CONTRACT.values(), ids=lambda entity: entity.name)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import holidays
 import pytest
+
 from regua.transform.bank_calendar import SEED_PATH, bank_holidays, write_seed
 
 pytestmark = pytest.mark.timeout(60)

@@ -34,16 +34,18 @@ invoiced as (
     group by customer_id
 ),
 
+-- An invoice whose customer is missing (in quarantine, as a rule) still has somebody who owes.
 final as (
     select
         {{ as_of() }} as as_of_date,
-        customers.customer_id,
+        coalesce(customers.customer_id, invoiced.customer_id) as customer_id,
+        customers.customer_id is not null as is_registered,
         customers.person_type_code,
         customers.state_code,
         customers.segment_code,
         customers.created_date,
         customers.merged_into_customer_id,
-        customers.is_document_valid,
+        coalesce(customers.is_document_valid, false) as is_document_valid,
         customers.email is not null as has_email,
         customers.phone_e164 is not null as has_phone,
         coalesce(active_subscriptions.active_subscription_count, 0) as active_subscription_count,
@@ -53,10 +55,10 @@ final as (
         coalesce(invoiced.overdue_invoice_count, 0) as overdue_invoice_count,
         invoiced.max_days_past_due
     from customers
-    left join active_subscriptions
-        on customers.customer_id = active_subscriptions.customer_id
-    left join invoiced
+    full outer join invoiced
         on customers.customer_id = invoiced.customer_id
+    left join active_subscriptions
+        on coalesce(customers.customer_id, invoiced.customer_id) = active_subscriptions.customer_id
 )
 
 select * from final

@@ -30,6 +30,7 @@ final as (
         segment_code,
         created_date,
         merged_into_customer_id,
+        policy_code,
         _source
     from typed
 )

@@ -17,6 +17,7 @@ final as (
         written_off_date,
         payment_method_code,
         calendar_code,
+        policy_code,
         _source
     from versions
 )

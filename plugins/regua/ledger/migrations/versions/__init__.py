@@ -1,0 +1,1 @@
+"""One module a step, named by what it brings and its number."""
