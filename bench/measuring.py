@@ -17,7 +17,7 @@ PROJECT_DIR = Path(__file__).resolve().parents[1]
 _SHOWN_BYTES = 6_000
 
 
-class BenchFailed(Exception):
+class BenchError(Exception):
     """A step ended badly, or two of them do not say the same."""
 
 
@@ -45,18 +45,20 @@ NOTHING = Cost(0.0, 0.0, 0.0)
 def run_step(step: str, environment: Mapping[str, str] | None = None, /, **arguments: Any) -> tuple[Cost, Any]:
     """Run a function of bench.steps in a process of its own; returns its cost and its answer."""
     command = [sys.executable, "-m", "bench.steps", step, json.dumps(arguments)]
-    cost, output = run_process(command, {"PYTHONPATH": f"{PROJECT_DIR}:{PROJECT_DIR / 'plugins'}", **(environment or {})})
+    cost, output = run_process(command, environment or {})
     return cost, json.loads(output.splitlines()[-1])
 
 
 def run_process(command: Sequence[str], environment: Mapping[str, str]) -> tuple[Cost, str]:
-    """Run a command in the project's folder; returns its cost and its standard output. Raises BenchFailed with its end.
+    """Run a command in the project's folder; returns its cost and its standard output. Raises BenchError with its end.
 
     Call it from a small process: Linux counts what the caller holds when it starts another one as that one's memory.
     """
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         started = time.perf_counter()
-        process = subprocess.Popen(command, env={**os.environ, **environment}, cwd=PROJECT_DIR, stdout=output, stderr=errors)
+        # What lies here is timed, whatever project the environment was installed from.
+        whole = {**os.environ, "PYTHONPATH": f"{PROJECT_DIR}:{PROJECT_DIR / 'plugins'}", **environment}
+        process = subprocess.Popen(command, env=whole, cwd=PROJECT_DIR, stdout=output, stderr=errors)
         # wait4 rather than getrusage: its figures are of this process alone, descendants included.
         _, status, used = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
@@ -66,5 +68,5 @@ def run_process(command: Sequence[str], environment: Mapping[str, str]) -> tuple
         written = output.read()
         if process.returncode:
             told = (written + errors.read())[-_SHOWN_BYTES:]
-            raise BenchFailed(f"{' '.join(command)[:200]} ended with {process.returncode}:\n{told}")
+            raise BenchError(f"{' '.join(command)[:200]} ended with {process.returncode}:\n{told}")
     return Cost(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024), written

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from bench.measuring import PROJECT_DIR, BenchFailed, Cost, run_process, run_step
+from bench.measuring import PROJECT_DIR, BenchError, Cost, run_process, run_step
 
 STAGES = ("land", "load", "gate_raw", "staging", "intermediate", "marts", "gate_marts", "serve")
 # What a company keeps from night to night although its data is new: the metadata of Airflow, what dbt has parsed.
@@ -70,18 +69,19 @@ def is_airflow_here() -> bool:
 
 
 def prepare_airflow(home: Home) -> None:
-    _airflow(home, home.path / "inbox", "airflow db migrate && airflow pools set warehouse 1 'The one writer of the warehouse'")
+    create_pool = "airflow pools set warehouse 1 'The one writer of the warehouse'"
+    _airflow(home, home.path / "inbox", f"airflow db migrate && {create_pool}")
 
 
 def _airflow(home: Home, exports: Path, command: str) -> tuple[Cost, str]:
     environment = home.environment(exports) | {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
-    return run_process(["bash", "-c", f"cd {shlex.quote(str(PROJECT_DIR))} && . scripts/airflow-env && {command}"], environment)
+    return run_process(["bash", "-c", f". scripts/airflow-env && {command}"], environment)
 
 
 def _require_served(home: Home, as_of: date) -> None:
     manifest = home.path / "serving" / "current" / "manifest.json"
     if not manifest.is_file() or json.loads(manifest.read_text())["as_of"] != as_of.isoformat():
-        raise BenchFailed(f"The night of {as_of} ended without a failure and without being served.")
+        raise BenchError(f"The night of {as_of} ended without a failure and without being served.")
 
 
 def _program(name: str) -> str:

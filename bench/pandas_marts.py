@@ -24,10 +24,10 @@ _PHONE = f"(0|55|0055)?{_AREA}(9[0-9]{{8}}|[2-5][0-9]{{7}})"
 def build(exports: Path, into: Path, seeds: Path, as_of: date) -> dict[str, float]:
     """Write the marts as Parquet into `into`; returns the seconds of reading, modelling and writing."""
     started = time.perf_counter()
-    customers, subscriptions, invoices, payments, credits = _read(exports)
+    customers, subscriptions, invoices, payments, rebates = _read(exports)
     read = time.perf_counter()
     day = pd.Timestamp(as_of)
-    facts = _invoices(invoices, payments, credits, _effective_days(seeds), day)
+    facts = _invoices(invoices, payments, rebates, _effective_days(seeds), day)
     marts = {
         "dim_customers": _customers(customers, subscriptions, facts, day),
         "fct_invoices": facts,
@@ -44,34 +44,47 @@ def build(exports: Path, into: Path, seeds: Path, as_of: date) -> dict[str, floa
 def _read(exports: Path) -> tuple[pd.DataFrame, ...]:
     office = {"sep": ";", "encoding": "cp1252"}
     customers = pd.read_csv(
-        _only(exports, "customers_*.csv"), **office, dtype="str", date_format="%d/%m/%Y", parse_dates=["DATA_CADASTRO"],
-        usecols=["CODIGO", "TIPO_PESSOA", "CNPJ_CPF", "EMAIL", "TELEFONE", "UF", "SEGMENTO", "DATA_CADASTRO", "CODIGO_UNIFICADO"],
-    )  # fmt: skip
+        _only(exports, "customers_*.csv"),
+        **office,
+        dtype="str",
+        date_format="%d/%m/%Y",
+        parse_dates=["DATA_CADASTRO"],
+        usecols=lambda name: name != "NOME_RAZAO_SOCIAL",
+    )
     subscriptions = pd.read_csv(
-        _only(exports, "subscriptions_*.csv"), **office, dtype="str", date_format="%d/%m/%Y",
-        parse_dates=["INICIO_VIGENCIA", "FIM_VIGENCIA"], usecols=["CLIENTE", "SITUACAO", "INICIO_VIGENCIA", "FIM_VIGENCIA"],
-    )  # fmt: skip
+        _only(exports, "subscriptions_*.csv"),
+        **office,
+        dtype="str",
+        date_format="%d/%m/%Y",
+        parse_dates=["INICIO_VIGENCIA", "FIM_VIGENCIA"],
+        usecols=["CLIENTE", "SITUACAO", "INICIO_VIGENCIA", "FIM_VIGENCIA"],
+    )
+    texts = {"titulo": "str", "cliente": "str", "contrato": "str", "situacao": "category", "forma_cobranca": "category"}
+    days = ["data_emissao", "data_vencimento", "data_cancelamento", "data_baixa"]
     invoices = pd.read_csv(
-        _only(exports, "invoices_*.csv"), engine="pyarrow",
-        dtype={"titulo": "str", "cliente": "str", "contrato": "str", "valor": "float64", "situacao": "category",
-               "forma_cobranca": "category"},
-        parse_dates=["data_emissao", "data_vencimento", "data_cancelamento", "data_baixa"],
-        usecols=["titulo", "cliente", "contrato", "data_emissao", "data_vencimento", "valor", "situacao", "data_cancelamento",
-                 "data_baixa", "forma_cobranca"],
-    )  # fmt: skip
+        _only(exports, "invoices_*.csv"),
+        engine="pyarrow",
+        dtype={**texts, "valor": "float64"},
+        parse_dates=days,
+        usecols=[*texts, *days, "valor"],
+    )
+    days = ["data_pagamento", "data_estorno"]
     payments = pd.read_csv(
-        _only(exports, "payments_*.csv"), engine="pyarrow", dtype={"titulo": "str", "valor_recebido": "float64"},
-        parse_dates=["data_pagamento", "data_estorno"], usecols=["titulo", "data_pagamento", "valor_recebido", "data_estorno"],
-    )  # fmt: skip
+        _only(exports, "payments_*.csv"),
+        engine="pyarrow",
+        dtype={"titulo": "str", "valor_recebido": "float64"},
+        parse_dates=days,
+        usecols=["titulo", "valor_recebido", *days],
+    )
     files = list(exports.glob("credits_*.jsonl.gz"))
-    credits = pd.read_json(files[0], lines=True, dtype={"titulo": "str", "valor": "str"}, convert_dates=["data"])
-    return customers, subscriptions, invoices, payments, credits
+    rebates = pd.read_json(files[0], lines=True, dtype={"titulo": "str", "valor": "str"}, convert_dates=["data"])
+    return customers, subscriptions, invoices, payments, rebates
 
 
 def _invoices(
-    invoices: pd.DataFrame, payments: pd.DataFrame, credits: pd.DataFrame, effective_days: pd.Series, day: pd.Timestamp
+    invoices: pd.DataFrame, payments: pd.DataFrame, rebates: pd.DataFrame, effective_days: pd.Series, day: pd.Timestamp
 ) -> pd.DataFrame:
-    settlements = pd.concat([_standing_payments(payments, day), _applied_credits(credits, day)], ignore_index=True)
+    settlements = pd.concat([_standing_payments(payments, day), _applied_credits(rebates, day)], ignore_index=True)
     grouped = settlements.groupby("invoice_id", sort=False)
     totals = grouped.agg(
         paid_amount=("paid_amount", "sum"),
@@ -146,14 +159,14 @@ def _standing_payments(payments: pd.DataFrame, day: pd.Timestamp) -> pd.DataFram
     )
 
 
-def _applied_credits(credits: pd.DataFrame, day: pd.Timestamp) -> pd.DataFrame:
-    credits = credits[credits["titulo"].notna() & (credits["data"] <= day)]
+def _applied_credits(rebates: pd.DataFrame, day: pd.Timestamp) -> pd.DataFrame:
+    rebates = rebates[rebates["titulo"].notna() & (rebates["data"] <= day)]
     return pd.DataFrame(
         {
-            "invoice_id": credits["titulo"],
-            "settling_date": credits["data"],
+            "invoice_id": rebates["titulo"],
+            "settling_date": rebates["data"],
             "paid_amount": 0,
-            "credited_amount": _cents(credits["valor"].astype("float64")),
+            "credited_amount": _cents(rebates["valor"].astype("float64")),
         }
     )
 

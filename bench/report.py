@@ -10,6 +10,7 @@ from bench.measuring import NOTHING, PROJECT_DIR, Cost
 
 _PAGE = PROJECT_DIR / "docs" / "benchmarks.md"
 _BEGIN, _END = "<!-- figures: written by `python -m bench --write` -->", "<!-- end of figures -->"
+_COST_HEADER = ("Seconds", "CPU seconds", "Rows/s", "Peak MB")
 MODELLING = ("staging", "intermediate", "marts")
 
 
@@ -92,7 +93,8 @@ def _targets(fixed: NightCosts, sizes: Sequence[SizeFigures]) -> str:
         (
             "Whole night beside the floor",
             "≤ 3×",
-            f"{whole.seconds / largest.floor_seconds:.1f}× ({variable / largest.floor_seconds:.1f}× without the fixed cost)",
+            f"{whole.seconds / largest.floor_seconds:.1f}× "
+            f"({variable / largest.floor_seconds:.1f}× without the fixed cost)",
         ),
         ("Peak memory of a process", "≤ 8 GB", f"{largest.nights.peak_mb / 1024:.1f} GB"),
         (
@@ -110,17 +112,19 @@ def _targets(fixed: NightCosts, sizes: Sequence[SizeFigures]) -> str:
             (
                 "Modelling beside pandas",
                 "≥ 5× faster",
-                f"{largest.pandas.model / modelling.seconds:.1f}×; without dbt's start {largest.pandas.model / work:.1f}×; "
+                f"{largest.pandas.model / modelling.seconds:.1f}×; "
+                f"without dbt's start {largest.pandas.model / work:.1f}×; "
                 f"with pandas' reading {(largest.pandas.model + largest.pandas.read) / modelling.seconds:.1f}×",
             )
         )
     if largest is not smallest:
-        growth = (largest.nights.whole.seconds - fixed.whole.seconds) / (smallest.nights.whole.seconds - fixed.whole.seconds)
+        growth = variable / (smallest.nights.whole.seconds - fixed.whole.seconds)
         rows.append(
             (
                 f"{largest.rows / smallest.rows:.1f} times the rows take",
                 "near-linear",
-                f"{whole.seconds / smallest.nights.whole.seconds:.1f} times the time ({growth:.1f} without the fixed cost)",
+                f"{whole.seconds / smallest.nights.whole.seconds:.1f} times the time "
+                f"({growth:.1f} without the fixed cost)",
             )
         )
     return _table(("At " + f"{largest.invoices:,} invoices", "Target", "Measured"), rows)
@@ -128,17 +132,14 @@ def _targets(fixed: NightCosts, sizes: Sequence[SizeFigures]) -> str:
 
 def _stages(size: SizeFigures, fixed: NightCosts) -> str:
     def row(name: str, cost: Cost, following: Cost, least: Cost) -> tuple[str, ...]:
-        return (
-            name, f"{cost.seconds:.1f}", f"{cost.cpu_seconds:.1f}", f"{size.rows / cost.seconds:,.0f}", f"{cost.peak_mb:,.0f}",
-            f"{following.seconds:.1f}", f"{least.seconds:.1f}",
-        )  # fmt: skip
+        return (*_cells(name, cost, size.rows), f"{following.seconds:.1f}", f"{least.seconds:.1f}")
 
     nights = size.nights
     rows = [row(name, cost, nights.next_stages[name], fixed.stages[name]) for name, cost in nights.stages.items()]
     rows.append(row("**all**", *(_sum(costs) for costs in (nights.stages, nights.next_stages, fixed.stages))))
     counts = ", ".join(f"{count:,} {name}" for name, count in size.row_counts["first"].items())
     changed = ", ".join(f"{count:,} {name}" for name, count in size.row_counts["next"].items())
-    header = ("Stage, a process each", "Seconds", "CPU seconds", "Rows/s", "Peak MB", "1 % night, seconds", "Fixed, seconds")
+    header = ("Stage, a process each", *_COST_HEADER, "1 % night, seconds", "Fixed, seconds")
     return (
         f"### {size.invoices:,} invoices\n\nThe full night reads {size.rows:,} rows: {counts}. "
         f"The night after it reads {changed}.\n\n{_table(header, rows)}"
@@ -148,10 +149,7 @@ def _stages(size: SizeFigures, fixed: NightCosts) -> str:
 def _wholes(size: SizeFigures, fixed: NightCosts) -> str:
     def row(name: str, cost: Cost, least: Cost | None) -> tuple[str, ...]:
         beside = "" if least is None else f"{(cost.seconds - least.seconds) / size.floor_seconds:.1f}×"
-        return (
-            name, f"{cost.seconds:.1f}", f"{cost.cpu_seconds:.1f}", f"{size.rows / cost.seconds:,.0f}", f"{cost.peak_mb:,.0f}",
-            f"{cost.seconds / size.floor_seconds:.1f}×", beside,
-        )  # fmt: skip
+        return (*_cells(name, cost, size.rows), f"{cost.seconds / size.floor_seconds:.1f}×", beside)
 
     nights = size.nights
     rows = [row(f"floor {place}", cost, None) for place, cost in enumerate(size.floors, start=1)]
@@ -162,15 +160,21 @@ def _wholes(size: SizeFigures, fixed: NightCosts) -> str:
         rows.append(row("1 % night through Airflow", nights.next_airflow, fixed.next_airflow))
     if size.pandas is not None:
         rows.append(row("pandas, the marts only", size.pandas.whole, None))
-    header = ("Whole", "Seconds", "CPU seconds", "Rows/s", "Peak MB", "Of the floor", "Without fixed cost")
+    header = ("Whole", *_COST_HEADER, "Of the floor", "Without fixed cost")
     table = _table(header, rows)
     if size.pandas is None:
         return table
+    modelling, start = _sum(nights.stages, MODELLING), _sum(fixed.stages, MODELLING)
     return (
         f"{table}\n\npandas reads for {size.pandas.read:.1f} s, models for {size.pandas.model:.1f} s and writes for "
-        f"{size.pandas.write:.1f} s; the three modelling stages take "
-        f"{_sum(nights.stages, MODELLING).seconds:.1f} s, of which {_sum(fixed.stages, MODELLING).seconds:.1f} s are fixed."
+        f"{size.pandas.write:.1f} s; the three modelling stages take {modelling.seconds:.1f} s, "
+        f"of which {start.seconds:.1f} s are fixed."
     )
+
+
+def _cells(name: str, cost: Cost, rows: int) -> tuple[str, ...]:
+    rate = f"{rows / cost.seconds:,.0f}"
+    return name, f"{cost.seconds:.1f}", f"{cost.cpu_seconds:.1f}", rate, f"{cost.peak_mb:,.0f}"
 
 
 def _sum(costs: Mapping[str, Cost], names: Iterable[str] | None = None) -> Cost:

@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from bench.measuring import PROJECT_DIR, BenchFailed
+from bench.measuring import PROJECT_DIR, BenchError
 
 MONTHS = 24
 SEED = 20260630
@@ -53,6 +53,7 @@ def stage(*, name: str, night: dict[str, str | None]) -> dict[str, str | None]:
 def floor(*, exports: str, into: str, as_of: str) -> None:
     """bench/floor.sql into `into`/floor.duckdb and Parquet beside it, with the memory and threads a night has."""
     import duckdb
+
     from regua.settings import load_settings
 
     settings = load_settings()
@@ -73,7 +74,7 @@ def pandas(*, exports: str, into: str, as_of: str) -> dict[str, float]:
 
 
 def compare(*, warehouse: str, floor: str | None = None, pandas: str | None = None) -> dict[str, int]:
-    """Rows by mart, once every column of every row of a mart is the same. Raises BenchFailed where it is not."""
+    """Rows by mart, once every column of every row of a mart is the same. Raises BenchError where it is not."""
     import duckdb
 
     counts = {}
@@ -81,7 +82,8 @@ def compare(*, warehouse: str, floor: str | None = None, pandas: str | None = No
         if floor is not None:
             connection.execute(f"attach '{floor}' as other (read_only)")
         for mart in MARTS:
-            columns = dict(connection.execute(f"select column_name, column_type from (describe marts.{mart})").fetchall())
+            described = f"select column_name, column_type from (describe marts.{mart})"
+            columns = dict(connection.execute(described).fetchall())
             # pandas counts in cents, to stay exact.
             written = ", ".join(
                 f"({column} * 0.01::decimal(2, 2))::{sql_type} as {column}"
@@ -96,7 +98,10 @@ def compare(*, warehouse: str, floor: str | None = None, pandas: str | None = No
                 f"(select count(*) from ({theirs} except all {ours}))"
             ).fetchall()
             if lost or invented:
-                raise BenchFailed(f"{mart}: {lost} rows of the night's are not in {floor or pandas}, {invented} there are not the night's.")
+                raise BenchError(
+                    f"{mart}: {lost} rows of the night's are not in {floor or pandas}, "
+                    f"{invented} there are not the night's."
+                )
             counts[mart] = rows
     return counts
 
@@ -109,10 +114,15 @@ def describe_machine() -> dict[str, str]:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    versions = {name: importlib.metadata.version(name) for name in ("duckdb", "dbt-core", "great-expectations", "apache-airflow", "pandas")}
+    packages = ("duckdb", "dbt-core", "great-expectations", "apache-airflow", "pandas")
+    versions = [
+        f"Python {platform.python_version()}",
+        *(f"{name} {importlib.metadata.version(name)}" for name in packages),
+    ]
+    system = f"{platform.system()} {platform.release()}"
     return {
-        "machine": f"{os.cpu_count()} cores ({model}), {memory:.0f} GB of memory, {platform.system()} {platform.release()}",
-        "versions": f"Python {platform.python_version()}, " + ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "machine": f"{os.cpu_count()} cores ({model}), {memory:.0f} GB of memory, {system}",
+        "versions": ", ".join(versions),
     }
 
 
@@ -121,4 +131,4 @@ STEPS: dict[str, Callable[..., Any]] = {
 }
 
 if __name__ == "__main__":
-    print(json.dumps(STEPS[sys.argv[1]](**json.loads(sys.argv[2]))))
+    sys.stdout.write(json.dumps(STEPS[sys.argv[1]](**json.loads(sys.argv[2]))) + "\n")

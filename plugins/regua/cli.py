@@ -335,11 +335,22 @@ def _settings(source_names: tuple[str, ...]) -> Settings:
 
 def main() -> None:
     """Entry point: what a person can act on comes without a traceback. Exit 1 for input, 75 (try later) for busy."""
+    code = _run()
+    if code:
+        # After a failure inside Great Expectations DuckDB's binding ends the interpreter with a page on leaks. The last
+        # thing on the screen must be what went wrong.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _run() -> int:
     try:
         cli()
     except BusyError as error:
         click.secho(str(error), fg="yellow", err=True)
-        sys.exit(75)
+        return 75
     except ReguaError as error:
         click.secho(str(error), fg="red", err=True)
-        sys.exit(1)
+        return 1
+    return 0

@@ -14,6 +14,10 @@ def utc_clock() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
+# Before every arrival; a value for "never yet" that compares.
+BEFORE_ALL = datetime.fromisoformat("0001-01-01T00:00:00")
+
+
 def write_instant(instant: datetime) -> str:
     return instant.strftime(_WRITTEN)
 

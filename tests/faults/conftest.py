@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import PROJECT_DIR
+from tests.faults.killed_night import settings_of
 
 from regua.ingest.inspection import MANIFEST_ENDING
 from regua.sample.portfolio import generate, generate_next_day
 from regua.settings import Settings
-from tests.conftest import PROJECT_DIR
-from tests.faults.killed_night import settings_of
 
 FIRST_DAY, SECOND_DAY = date(2026, 6, 29), date(2026, 6, 30)
 PORTFOLIO = {"customers": 300, "months": 6, "as_of": FIRST_DAY, "seed": 7}
@@ -43,9 +43,9 @@ KILLS: dict[str, list[list[Any]]] = {
         ["done"],
     ],
     "gate_raw": [["timer", 0.6], ["done"]],
-    "staging": [["timer", 0.5], ["timer", 1.8], ["done"]],
+    "staging": [["timer", 1.5], ["done"]],
     "intermediate": [["timer", 0.9], ["done"]],
-    "marts": [["timer", 0.7], ["timer", 1.7], ["done"]],
+    "marts": [["timer", 0.6], ["timer", 1.4], ["done"]],
     "gate_marts": [["timer", 0.3], ["done"]],
     "serve": [
         ["call", "regua.publish.serving._write_database", 1],
@@ -58,16 +58,16 @@ KILLS: dict[str, list[list[Any]]] = {
         ["done"],
     ],
 }
-RANDOM_MOMENTS = (2.3, 4.1, 7.7)
+RANDOM_MOMENTS = (2.3, 6.1)
 
 CANARY = {
     "CODIGO": "CANARIO-1",
     "NOME_RAZAO_SOCIAL": "Zuleica Canarinho Xavier",
-    "CNPJ_CPF": "987.654.321-00",
+    "CNPJ_CPF": "314.159.265-90",
     "EMAIL": "zuleica.canarinho@exemplo.com.br",
-    "TELEFONE": "(11) 98765-4321",
+    "TELEFONE": "(11) 93141-5926",
 }
-CANARY_WORDS = ("zuleica", "canarinho", "987.654.321-00", "98765432100", "98765-4321", "987654321")
+CANARY_WORDS = ("zuleica", "canarinho", "314.159.265-90", "31415926590", "93141-5926", "931415926")
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,11 @@ def nights(first_home: Path) -> Nights:
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults.killed_night", str(path)],
         cwd=PROJECT_DIR,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{PROJECT_DIR / 'plugins'}:{PROJECT_DIR}", "HOME": str(first_home.parent)},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": f"{PROJECT_DIR / 'plugins'}:{PROJECT_DIR}",
+            "HOME": str(first_home.parent),
+        },
         capture_output=True,
         text=True,
         timeout=400,

@@ -3,8 +3,9 @@
     python -m tests.faults.killed_night PLAN.json > REPORT.jsonl
 
 A plan is a list of steps: {"copy": [from, to]}, {"home", "delivered": a folder of exports}, {"home", "show": true}, or
-{"home", "as_of", "landed_at"} with "stage" (else the whole night) and "kill". All processes are forked from one that has imported dbt and Great Expectations, which takes longer than
-a night. The clock of the landing stands still, so that the same files are known at the same instant in every home.
+{"home", "as_of", "landed_at"} with "stage" (else the whole night) and "kill". All processes are forked from one that
+has imported dbt and Great Expectations, which takes longer than a night. The clock of the landing stands still, so that
+the same files are known at the same instant in every home.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ def main(plan_path: str) -> None:
             _run_and_exit(step)
         _, status = os.waitpid(pid, 0)
         ended = {"signal": os.WTERMSIG(status)} if os.WIFSIGNALED(status) else {"exit": os.WEXITSTATUS(status)}
-        print(json.dumps(step | ended), flush=True)
+        sys.stdout.write(json.dumps(step | ended) + "\n")
+        sys.stdout.flush()
 
 
 def _run_and_exit(step: dict[str, Any]) -> None:
@@ -72,8 +74,8 @@ def _run_and_exit(step: dict[str, Any]) -> None:
                 _run(step)
                 code = 0
             except ReguaError as error:
-                print(error)
-            except BaseException:
+                file.write(f"{error}\n")
+            except Exception:  # noqa: BLE001 - this process ends here, and its output tells of it
                 traceback.print_exc()
     finally:
         os._exit(code)

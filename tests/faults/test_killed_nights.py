@@ -7,11 +7,11 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from tests.faults.conftest import KILLS, SECOND_DAY, Nights
 
 from regua.contract.entities import load_contract
 from regua.nightly.stages import STAGES
 from regua.settings import Settings
-from tests.faults.conftest import KILLS, SECOND_DAY, Nights
 
 pytestmark = pytest.mark.timeout(420)
 
@@ -32,7 +32,9 @@ def stored(settings: Settings) -> dict[str, list[tuple]]:
 
 def left_behind(settings: Settings) -> list[Path]:
     """What a killed process was making and nobody would ever look for."""
-    return [path for path in settings.home.rglob("*") if path.name.endswith(".part") or path.name.startswith(".building")]
+    return [
+        path for path in settings.home.rglob("*") if path.name.endswith(".part") or path.name.startswith(".building")
+    ]
 
 
 def test_every_stage_has_its_kills():

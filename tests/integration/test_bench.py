@@ -7,10 +7,10 @@ from pathlib import Path
 
 import duckdb
 import pytest
-
 from bench.__main__ import AS_OF, NEXT_DAY
-from bench.measuring import BenchFailed, run_step
+from bench.measuring import BenchError, Cost, run_step
 from bench.nights import STAGES, Home, by_stages
+from bench.report import NightCosts, PandasCost, SizeFigures, in_markdown
 
 # The gates and the publication change nothing in the marts.
 _TO_THE_MARTS = ("land", "load", "staging", "intermediate", "marts")
@@ -71,10 +71,9 @@ def test_one_cent_of_difference_fails_the_bench(home: Home, floor: Path, tmp_pat
     altered = tmp_path / "altered.duckdb"
     shutil.copy(floor, altered)
     with duckdb.connect(str(altered)) as connection:
-        connection.execute(
-            "update fct_invoices set paid_amount = paid_amount + 0.01 where invoice_id = (select min(invoice_id) from fct_invoices)"
-        )
-    with pytest.raises(BenchFailed, match="fct_invoices: 1 rows"):
+        one = "(select min(invoice_id) from fct_invoices)"
+        connection.execute(f"update fct_invoices set paid_amount = paid_amount + 0.01 where invoice_id = {one}")
+    with pytest.raises(BenchError, match="fct_invoices: 1 rows"):
         run_step("compare", warehouse=str(home.warehouse), floor=str(altered))
 
 
@@ -82,3 +81,39 @@ def test_the_stages_timed_are_those_of_a_night() -> None:
     from regua.nightly.stages import STAGES as OF_A_NIGHT
 
     assert tuple(OF_A_NIGHT) == STAGES
+
+
+def test_ratios_are_taken_beside_the_median_floor_with_and_without_the_fixed_cost() -> None:
+    fixed = _night(seconds=5.0)
+    small, large = (
+        SizeFigures(
+            invoices, {"first": {"invoices": invoices}, "next": {"invoices": invoices // 100}}, floors, night, pandas
+        )
+        for invoices, floors, night, pandas in [
+            (1_000, [_cost(4.0)], _night(seconds=10.0), None),
+            (
+                10_000,
+                [_cost(20.0), _cost(99.0), _cost(10.0)],
+                _night(seconds=50.0),
+                PandasCost(_cost(400.0), read=100.0, model=270.0, write=30.0),
+            ),
+        ]
+    )
+    report = in_markdown({"machine": "one", "versions": "none"}, fixed, [small, large])
+    # Eight stages of 50 s and 5 s: 400 s beside a floor of 20 s; three of them model.
+    assert "| Fixed cost of a night | ≤ 60 s | 40 s |" in report
+    assert "| Whole night beside the floor | ≤ 3× | 20.0× (18.0× without the fixed cost) |" in report
+    assert (
+        "| Modelling beside pandas | ≥ 5× faster | 1.8×; without dbt's start 2.0×; with pandas' reading 2.5× |"
+        in report
+    )
+    assert "| 10.0 times the rows take | near-linear | 5.0 times the time (9.0 without the fixed cost) |" in report
+
+
+def _cost(seconds: float) -> Cost:
+    return Cost(seconds, seconds, 100.0)
+
+
+def _night(*, seconds: float) -> NightCosts:
+    stages = dict.fromkeys(STAGES, _cost(seconds))
+    return NightCosts(stages, _cost(seconds * 7), None, stages, _cost(seconds * 7), None)

@@ -37,9 +37,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = read_source(settings.sources_dir, "sample")
     known_at = land(settings.landing_dir, settings.inbox, [source], utc_clock).known_at
     with writing(settings, readable_dirs=[settings.landing_dir]) as warehouse:
-        load_pending(
-            warehouse, settings.landing_dir, settings.work_dir, [source], as_of=LAST_DAY, known_at=known_at
-        )
+        load_pending(warehouse, settings.landing_dir, settings.work_dir, [source], as_of=LAST_DAY, known_at=known_at)
     first_day = LAST_DAY - timedelta(days=10)
     for as_of, previous in ((first_day, None), (LAST_DAY, first_day)):
         for layer in LAYERS:

@@ -76,6 +76,12 @@ def test_every_relative_link_leads_somewhere(pages: list[Path]) -> None:
     assert [fault for page in pages for fault in broken(page)] == []
 
 
+def test_every_page_is_in_the_index(project_dir: Path, pages: list[Path]) -> None:
+    index = project_dir / "docs/README.md"
+    linked = {(index.parent / link.partition("#")[0]).resolve() for link in relative_links(index.read_text("utf-8"))}
+    assert {page.name for page in pages if page != index and page.resolve() not in linked} == set()
+
+
 def test_the_scan_sees_a_broken_link(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# Top\n[a](gone.md) [b](#nowhere) [c](#top) [d](https://example.com)\n```\n[e](code.md)\n```\n")
@@ -92,7 +98,9 @@ def test_pages_that_the_code_names_exist(project_dir: Path) -> None:
     ]
     files += [project_dir / name for name in ("Makefile", "docker-compose.yml", ".env.example", "pyproject.toml")]
     named = {
-        (page, path.name) for path in files for page in _NAMED_PAGE.findall(path.read_text(encoding="utf-8", errors="replace"))
+        (page, path.name)
+        for path in files
+        for page in _NAMED_PAGE.findall(path.read_text(encoding="utf-8", errors="replace"))
     }
     assert len(named) >= 5, "no page is named anywhere: the scan sees nothing"
     assert {(page, path) for page, path in named if not (project_dir / page).is_file()} == set()
@@ -122,7 +130,9 @@ def test_every_field_of_a_mapping_is_explained(project_dir: Path, sources_page: 
 
 def test_every_mapping_shown_is_valid(sources_page: str) -> None:
     """They are what people copy: each must pass the validation, and each of its expressions be one."""
-    blocks = [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", sources_page, re.MULTILINE | re.DOTALL)]
+    blocks = [
+        yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", sources_page, re.MULTILINE | re.DOTALL)
+    ]
     mappings = [Source.model_validate(block) for block in blocks if "files" in block]
     assert len(mappings) >= 4
     for mapping in mappings:

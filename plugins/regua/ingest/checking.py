@@ -30,7 +30,7 @@ _DISTINCT_LIMIT = 50
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the answer: what stops the night (`fault`), what goes to quarantine, or what helps a person (`note`)."""
+    """One line of the answer: what stops the night (`fault`), goes to quarantine, or helps a person (`note`)."""
 
     file_name: str
     text: str
@@ -52,7 +52,9 @@ def check_source(source: Source, inbox: Path, environ: Mapping[str, str]) -> Ite
         yield from (Finding(set_name, refusal, "fault") for refusal in refusals)
         if not paths:
             folder = inbox_folder(inbox, source)
-            yield Finding(set_name, f"no file like {file_set.glob!r} in {folder}", "note" if file_set.optional else "fault")
+            yield Finding(
+                set_name, f"no file like {file_set.glob!r} in {folder}", "note" if file_set.optional else "fault"
+            )
         for path in paths:
             try:
                 yield from _check_file(source, file_set, path)
@@ -95,7 +97,9 @@ def _check_feed(
     for fault, count, lines in faults:
         reason, _, message = describe_fault(fault, file_set.feeds[entity_name])
         places = ", ".join(str(line) for line in lines)
-        yield Finding(file_name, f"{entity_name}: {reason}: {message}: {count} rows, first in lines {places}", "quarantine")
+        yield Finding(
+            file_name, f"{entity_name}: {reason}: {message}: {count} rows, first in lines {places}", "quarantine"
+        )
     key = quoted(entity.key)
     repeated, _ = _pair(
         connection,
@@ -107,29 +111,32 @@ def _check_feed(
     bad = total - good + unreadable
     share = f"{entity_name}: {good} of {total + unreadable} rows can be used"
     if bad * 100 > (total + unreadable) * file_set.quarantine_limit_pct:
-        limit = f"{bad * 100 / (total + unreadable):.1f} % cannot, above quarantine_limit_pct: {file_set.quarantine_limit_pct:g}"
+        bad_pct = bad * 100 / (total + unreadable)
+        limit = f"{bad_pct:.1f} % cannot, above quarantine_limit_pct: {file_set.quarantine_limit_pct:g}"
         yield Finding(file_name, f"{share}; {limit}", "fault")
     else:
         yield Finding(file_name, share, "note")
     for column in entity.columns:
         if column.name in file_set.feeds[entity_name].columns and not column.personal:
-            yield Finding(file_name, f"{entity_name}.{column.name}: {_summary(connection, column.name, column.type)}", "note")
+            yield Finding(
+                file_name, f"{entity_name}.{column.name}: {_summary(connection, column.name, column.type)}", "note"
+            )
 
 
 def _summary(connection: duckdb.DuckDBPyConnection, column: str, kind: str) -> str:
     """What a person compares with the source system to see that the right column was taken."""
     name = quoted(column)
-    row = connection.execute(
+    [row] = connection.execute(
         f"select count({name}), min({name})::varchar, max({name})::varchar, approx_count_distinct({name})"
         f"{f', sum({name})::varchar' if kind == 'money' else ''} from typed where _fault is null"
-    ).fetchone()
-    assert row is not None
+    ).fetchall()
     filled, least, greatest, distinct, *total = row
     if not filled:
         return "always empty"
     if kind in ("code", "flag") and distinct <= _DISTINCT_LIMIT:
         counts = connection.execute(
-            f"select {name}::varchar, count(*) from typed where _fault is null and {name} is not null group by 1 order by 2 desc, 1"
+            f"select {name}::varchar, count(*) from typed where _fault is null and {name} is not null group by 1 "
+            "order by 2 desc, 1"
         ).fetchall()
         return ", ".join(f"{value} × {count}" for value, count in counts)
     sums = f", total {total[0]}" if total else ""
@@ -137,6 +144,5 @@ def _summary(connection: duckdb.DuckDBPyConnection, column: str, kind: str) -> s
 
 
 def _pair(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[int, int]:
-    row = connection.execute(query).fetchone()
-    assert row is not None
+    [row] = connection.execute(query).fetchall()
     return int(row[0]), int(row[1])

@@ -77,8 +77,8 @@ def create_typed(
         # DuckDB's own sentence quotes the value, which may be a person's.
         kind = str(error).split(":", 1)[0]
         raise InputError(
-            f"{place}: fails on a row of {file_name} ({kind}). Let the expression give the text as it is, which is then "
-            "read strictly row by row, or use try_cast and the like, which give null."
+            f"{place}: fails on a row of {file_name} ({kind}). Let the expression give the text as it is, which is "
+            "then read strictly row by row, or use try_cast and the like, which give null."
         ) from None
 
 
@@ -117,7 +117,8 @@ def _derived_relation(
     for name, expression in feeding_set.derived.items():
         if name.casefold() in {column.casefold() for column in _columns_of(connection, relation)}:
             raise InputError(
-                f"{source.name}: derived.{name}: {file_name} has a column of that name already; call the derived one otherwise."
+                f"{source.name}: derived.{name}: {file_name} has a column of that name already; call the derived one "
+                "otherwise."
             )
         _type_of(connection, f"({expression})", relation, f"{source.name}: derived.{name}")
         relation = f"(select *, ({expression}) as {quoted(name)} from {relation})"
@@ -133,7 +134,9 @@ def _mapped(
         return _Mapped(column, f"{literal(default)}::varchar", "VARCHAR")
     bare = bare_column(written)
     expression = quoted(bare) if bare is not None else f"({written})"
-    return _Mapped(column, expression, _type_of(connection, expression, base, f"{source.name}: {entity.name}.{column.name}"))
+    return _Mapped(
+        column, expression, _type_of(connection, expression, base, f"{source.name}: {entity.name}.{column.name}")
+    )
 
 
 def _columns_of(connection: duckdb.DuckDBPyConnection, relation: str) -> list[str]:
@@ -198,7 +201,7 @@ def _date_from_text(text: str, source: Source, feeding_set: FeedingSet) -> str:
 
 
 def _possible_days(text: str, source: Source, feeding_set: FeedingSet) -> tuple[str, str]:
-    """The earliest and latest day that the mapping's formats make of a text; one expression where there is one format."""
+    """The earliest and latest day that the mapping's formats make of a text; the same one where there is one format."""
     days = [_day(text, written, source) for written in feeding_set.date_formats]
     return (days[0], days[0]) if len(days) == 1 else (f"least({', '.join(days)})", f"greatest({', '.join(days)})")
 
@@ -226,7 +229,9 @@ def _faults(each: _Mapped, source: Source, feeding_set: FeedingSet) -> list[tupl
         case "id":
             faults.append(("bad_id", f"not regexp_full_match({value}, '{ID_PATTERN}')"))
         case "text":
-            faults.append(("bad_text", f"length({value}) > {TEXT_LIMIT} or regexp_matches({value}, '[\\x00-\\x1f\\x7f]')"))
+            faults.append(
+                ("bad_text", f"length({value}) > {TEXT_LIMIT} or regexp_matches({value}, '[\\x00-\\x1f\\x7f]')")
+            )
         case "code":
             codes = ", ".join(map(literal, column.values))
             faults.append(("unknown_code", f"{value} not in ({codes})"))

@@ -16,6 +16,8 @@ from regua.ingest.mapping import FeedingSet
 PSEUDO_COLUMNS = ("_file", "_line")
 _BARE = re.compile(r"[^\W\d]\w*")
 _CONSTANTS = ("null", "true", "false")
+# A version is told by its batch and its line, so rows that share a line would take each other's place.
+_MULTIPLYING_FUNCTIONS = frozenset({"unnest", "unlist", "generate_subscripts"})
 
 
 def quoted(identifier: str) -> str:
@@ -55,10 +57,15 @@ def referenced_columns(expression: str, place: str) -> list[str]:
         raise InputError(
             f"{place}: {expression!r} must be one expression over the file's columns, without subqueries and without *."
         )
+    if multiplying := sorted(set(_function_names(tree)) & _MULTIPLYING_FUNCTIONS):
+        raise InputError(
+            f"{place}: {expression!r} calls {', '.join(multiplying)}, which makes several rows of one; a line of a "
+            "file is one row of an entity at most."
+        )
     if unsteady := sorted(set(_function_names(tree)) & _unsteady_functions()):
         raise InputError(
-            f"{place}: {expression!r} calls {', '.join(unsteady)}, which does not give the same for the same file every "
-            "time. Use the file's columns, _file and _line."
+            f"{place}: {expression!r} calls {', '.join(unsteady)}, which does not give the same for the same file "
+            "every time. Use the file's columns, _file and _line."
         )
     return list(dict.fromkeys(_column_names(tree)))
 
@@ -95,7 +102,9 @@ def _parsed(statement: str) -> dict[str, Any]:
 def _unsteady_functions() -> frozenset[str]:
     """Clocks, random numbers, sequences and the session's own state, as DuckDB itself lists them."""
     with duckdb.connect() as connection:
-        found = connection.execute("select function_name from duckdb_functions() where stability <> 'CONSISTENT'").fetchall()
+        found = connection.execute(
+            "select function_name from duckdb_functions() where stability <> 'CONSISTENT'"
+        ).fetchall()
     return frozenset(name for (name,) in found)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from regua.errors import InputError
+from regua.ingest.expressions import needed_columns
 from regua.ingest.mapping import FileSet
 
 _CHUNK = 1 << 20
@@ -59,7 +60,7 @@ def read_manifest(path: Path) -> Manifest | None:
     except (OSError, ValueError, ValidationError, InvalidOperation, RecursionError) as error:
         raise InputError(f"{beside.name}: the manifest cannot be read: {error}") from error
     if not_finite:
-        raise InputError(f"{beside.name}: control_totals.{not_finite[0]} is no amount; write it like \"1234.56\".")
+        raise InputError(f'{beside.name}: control_totals.{not_finite[0]} is no amount; write it like "1234.56".')
     return manifest
 
 
@@ -105,20 +106,27 @@ def is_packed(path: Path) -> bool:
         return file.read(2) == b"\x1f\x8b"
 
 
-def check_header(header: tuple[str, ...], needed: dict[str, str], shown_name: str) -> None:
-    """Every needed column is there. `needed` says for each column what it is needed for.
+def check_header(header: tuple[str, ...], needed: dict[str, str], shown_name: str, *, place: str = "line 1") -> None:
+    """Every needed column is there. `needed` says for each column what it is needed for, `place` where names stand.
 
     Raises InputError listing all that are missing, with the likeliest new name of each.
     """
     present = {name.casefold() for name in header}
+    missing = {column: use for column, use in needed.items() if column.casefold() not in present}
+    if not missing:
+        return
+    if place == "line 1" and len(missing) == len(needed):
+        # What stands there may be a row, with a person's data in it.
+        raise InputError(
+            f"{shown_name}: line 1 names none of the columns that the mapping needs ({', '.join(needed)}): the file "
+            "lacks its header, its separator is another, or it is another file."
+        )
     faults = []
-    for column, use in needed.items():
-        if column.casefold() not in present:
-            close = get_close_matches(column, header, n=1, cutoff=0.5)
-            hint = f"; was it renamed to {close[0]!r}?" if close else ""
-            faults.append(f"{shown_name}: column {column!r}, needed for {use}, is not in line 1{hint}")
-    if faults:
-        raise InputError("\n".join([*faults, f"{shown_name}: line 1 has the columns {', '.join(header)}."]))
+    for column, use in missing.items():
+        close = get_close_matches(column, header, n=1, cutoff=0.5)
+        hint = f"; was it renamed to {close[0]!r}?" if close else ""
+        faults.append(f"{shown_name}: column {column!r}, needed for {use}, is not in {place}{hint}")
+    raise InputError("\n".join([*faults, f"{shown_name}: {place} has the columns {', '.join(header)}."]))
 
 
 def check_column_order(header: tuple[str, ...], earlier: tuple[str, ...], earlier_name: str, shown_name: str) -> None:
@@ -130,9 +138,9 @@ def check_column_order(header: tuple[str, ...], earlier: tuple[str, ...], earlie
         if column_now != column_then:
             place = header.index(column_now) + 1
             raise InputError(
-                f"{shown_name}: line 1, column {place}: {column_now!r} stands where {earlier_name} had {column_then!r}. "
-                "If only the header was swapped, every value would be read as another. If the export's columns really "
-                "moved with their values, set `column_order: any` in the mapping."
+                f"{shown_name}: line 1, column {place}: {column_now!r} stands where {earlier_name} had "
+                f"{column_then!r}. If only the header was swapped, every value would be read as another. If the "
+                "export's columns really moved with their values, set `column_order: any` in the mapping."
             )
 
 
@@ -177,7 +185,9 @@ def _check_parquet_frame(path: Path, shown_name: str, size: int) -> None:
         tail = file.read(4)
     # Less than both marks and the length of what lies between is no Parquet file, though it may begin and end as one.
     if size < 12 or head != b"PAR1" or tail != b"PAR1":
-        raise InputError(f"{shown_name}: not a whole Parquet file (its first or last four bytes are wrong). Send it again.")
+        raise InputError(
+            f"{shown_name}: not a whole Parquet file (its first or last four bytes are wrong). Send it again."
+        )
 
 
 class _TextScan:
@@ -199,7 +209,9 @@ class _TextScan:
             return
         if "\0" in text:
             line = self._lines + text[: text.index("\0")].count("\n") + 1
-            raise InputError(f"{self._name}: line {line}: NUL byte. The file is damaged, binary or UTF-16; send it again.")
+            raise InputError(
+                f"{self._name}: line {line}: NUL byte. The file is damaged, binary or UTF-16; send it again."
+            )
         if self._suspect_utf8:
             self._refuse_disguised_utf8(text)
         if len(self._head) < _MAX_HEADER and "\n" not in self._head:
@@ -215,8 +227,9 @@ class _TextScan:
             return self._lines
         if self._set.final_newline == "required":
             raise InputError(
-                f"{self._name}: line {self._lines + 1} does not end in a line break: the file may be cut short. Send it "
-                "again, or, if your system never writes the last one, set `final_newline: optional` in the mapping."
+                f"{self._name}: line {self._lines + 1} does not end in a line break: the file may be cut short. Send "
+                "it again, or, if your system never writes the last one, set `final_newline: optional` in the "
+                "mapping."
             )
         return self._lines + 1
 
@@ -228,7 +241,9 @@ class _TextScan:
         try:
             header = tuple(name.strip() for name in next(reader, []))
         except csv.Error as error:
-            raise InputError(f"{self._name}: line 1: the column names cannot be read: {error}. Send it again.") from error
+            raise InputError(
+                f"{self._name}: line 1: the column names cannot be read: {error}. Send it again."
+            ) from error
         if not header:
             raise InputError(f"{self._name}: line 1 is blank; it must hold the column names.")
         seen: dict[str, int] = {}
@@ -236,10 +251,17 @@ class _TextScan:
             if not name:
                 raise InputError(f"{self._name}: line 1, column {place}: the column has no name.")
             if name.casefold() in ("_file", "_line"):
-                raise InputError(f"{self._name}: line 1, column {place}: {name!r} means the row's own file or line here; rename it.")
+                raise InputError(
+                    f"{self._name}: line 1, column {place}: {name!r} means the row's own file or line here; rename it."
+                )
             if (earlier := seen.setdefault(name.casefold(), place)) != place:
-                raise InputError(f"{self._name}: line 1, columns {earlier} and {place}: both are called {name!r}.")
+                # Only a name of the mapping is shown: where the header is missing, this is a row of data.
+                told = f"both are called {name!r}" if self._is_of_the_mapping(name) else "both have the same name"
+                raise InputError(f"{self._name}: line 1, columns {earlier} and {place}: {told}.")
         return header
+
+    def _is_of_the_mapping(self, name: str) -> bool:
+        return name.casefold() in {column.casefold() for column in needed_columns(self._set)}
 
     def _refuse_disguised_utf8(self, text: str) -> None:
         if text.isascii() and not self._utf8.getstate()[0]:
@@ -250,4 +272,6 @@ class _TextScan:
         except (UnicodeDecodeError, UnicodeEncodeError):
             self._suspect_utf8 = False
             return
-        raise InputError(f"{self._name}: the mapping says {self._set.encoding}, but the file is UTF-8; set `encoding: utf-8`.")
+        raise InputError(
+            f"{self._name}: the mapping says {self._set.encoding}, but the file is UTF-8; set `encoding: utf-8`."
+        )

@@ -28,7 +28,7 @@ from regua.ingest.inspection import (
     read_manifest,
 )
 from regua.ingest.mapping import FileSet, Source
-from regua.instants import Clock
+from regua.instants import BEFORE_ALL, Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def land(
         store.clear_leftovers()
     latest = max(
         (arrival.landed_at for store in stores.values() for arrival in store.arrivals()),
-        default=datetime.min,
+        default=BEFORE_ALL,
     )
     landed: list[Arrival] = []
     refusals: list[str] = []
@@ -70,7 +70,10 @@ def land(
                 same_name = [arrival for arrival in known if arrival.file_name == path.name]
                 if same_name and same_name[-1].sha256 == _sha256(path):
                     unchanged += 1
-                    _confirm(path, store, same_name[-1], clock)
+                    try:
+                        _confirm(path, store, _declared_anew(path, store, file_set, same_name[-1]), clock)
+                    except InputError as error:
+                        refusals.append(str(error))
                     continue
                 latest = max(clock(), latest + timedelta(microseconds=1))
                 try:
@@ -105,7 +108,7 @@ def land(
         raise InputError("\n".join(["Landing refused:", *refusals, *unreached]))
     if unreached:
         raise BusyError("\n".join(unreached))
-    if latest == datetime.min:
+    if latest == BEFORE_ALL:
         raise InputError(f"Nothing has ever arrived in {inbox}: there is no night to run.")
     return Landing(latest, tuple(landed), unchanged)
 
@@ -130,6 +133,20 @@ def matching_files(inbox: Path, source: Source, file_set: FileSet, refusals: lis
     return found
 
 
+def _declared_anew(path: Path, store: LandingStore, file_set: FileSet, arrival: Arrival) -> Arrival:
+    """The arrival with what its manifest says now: a right file may come with a wrong manifest, which is sent again."""
+    manifest = read_manifest(path) if file_set.manifest != "none" else None
+    if manifest is None:
+        return arrival
+    _check_digest(path.name, manifest, arrival.sha256)
+    totals = tuple(manifest.control_totals.items())
+    if (manifest.rows, totals) == (arrival.manifest_rows, arrival.control_totals):
+        return arrival
+    declared = replace(arrival, manifest_rows=manifest.rows, control_totals=totals)
+    store.record(declared)
+    return declared
+
+
 def _confirm(path: Path, store: LandingStore, arrival: Arrival, clock: Clock) -> None:
     """Keep that the same content was written to the inbox again: a feed without news is not a late feed."""
     written_at = min(datetime.fromtimestamp(path.stat().st_mtime, UTC).replace(tzinfo=None), clock())
@@ -151,9 +168,7 @@ def _land_file(
         raise InputError(f"{path.name}: {path.name}{MANIFEST_ENDING} is missing, and the mapping requires one.")
     copy = _copied(path, store)
     try:
-        inspection = inspect_file(
-            copy, path.name, file_set, declared_rows=manifest.rows if manifest else None
-        )
+        inspection = inspect_file(copy, path.name, file_set, declared_rows=manifest.rows if manifest else None)
         if manifest is not None:
             _check_digest(path.name, manifest, inspection.sha256)
         if file_set.format == "csv":

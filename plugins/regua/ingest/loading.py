@@ -25,6 +25,7 @@ from regua.ingest.expressions import literal, quoted
 from regua.ingest.key_snapshot import read_present_keys
 from regua.ingest.mapping import FeedingSet, FileSet, Source, TableSet
 from regua.ingest.reading import LandedFile, read_records
+from regua.instants import BEFORE_ALL
 
 _SHOWN_FAULTS = 5
 _NOT_RECORDED = ("batch_id", "source", "file_name", "unreadable_amount_count")
@@ -35,7 +36,7 @@ class Batch:
     """What became of the rows that one file gave to one entity: read = accepted + quarantined + duplicate.
 
     `unchanged_count` says how many of the duplicates were already known with the same content; amounts are of the
-    entity's money column, of the rows where it could be read, and `unreadable_amount_count` says in how many it could not.
+    entity's money column, of the rows where it could be read; `unreadable_amount_count` says in how many it could not.
     """
 
     batch_id: str
@@ -120,7 +121,7 @@ def _pending(connection: duckdb.DuckDBPyConnection, source: Source, arrivals: Se
             "select _batch_id, max(_loaded_at) from ops.batches where _source = $1 group by _batch_id", [source.name]
         ).fetchall()
     )
-    newest_loaded_at = max(loaded.values(), default=datetime.min)
+    newest_loaded_at = max(loaded.values(), default=BEFORE_ALL)
     newest = {(arrival.file_set, arrival.file_name): arrival.batch_id for arrival in arrivals if not arrival.discarded}
     return [
         arrival
@@ -179,9 +180,7 @@ class _FeedLoad:
         )
 
     def run(self) -> Batch:
-        create_typed(
-            self._connection, self._source, self._set, self._entity, file_name=self._arrival.file_name
-        )
+        create_typed(self._connection, self._source, self._set, self._entity, file_name=self._arrival.file_name)
         self._refuse_keys()
         self._compare_with_current()
         read_count, read_amount = self._totals("typed")
@@ -210,18 +209,20 @@ class _FeedLoad:
             accepted_amount=accepted_amount,
             quarantined_amount=quarantined_amount,
             duplicate_amount=duplicate_amount,
-            unreadable_amount_count=unreadable + self._number(f"select count(*) from typed where {self._money} is null"),
+            unreadable_amount_count=unreadable
+            + self._number(f"select count(*) from typed where {self._money} is null"),
         )
         self._check(batch)
         return batch
 
     def _refuse_keys(self) -> None:
-        """Give each row its `_fate`; keys that stand twice are kept once when alike, and not at all when they differ."""
+        """Give each row its `_fate`; a key that stands twice is kept once when alike, and not at all when not."""
         key, columns = quoted(self._entity.key), ", ".join(map(quoted, self._entity.column_names))
         self._connection.execute(
-            # Contents are compared of the repeated keys alone: of all keys that is a third of the whole load.
+            # Contents are compared of the repeated keys alone: of all keys, that is a fifth of the whole load.
             f"create or replace temp table repeated as "
-            f"with keys as (select {key} as key_text from typed where _fault is null group by {key} having count(*) > 1) "
+            f"with keys as (select {key} as key_text from typed where _fault is null group by {key} having count(*) > "
+            "1) "
             f"select key_text, count(distinct row({columns})) as contents, min(_line) as first_line "
             f"from typed join keys on {key} = key_text where _fault is null group by key_text"
         )
@@ -287,9 +288,14 @@ class _FeedLoad:
         if has_key_list:
             present = f"present_{self._entity.name}"
             self._refuse_missed_rows(present)
+        if not self._number(f"select count(*) from ops.batches where {scope}"):
+            # Nothing came before it: spares reading every version and every key on most nights.
+            return 0
         self._connection.execute(
-            f"create or replace temp table removed as select known._batch_id, known._line from raw.{self._entity.name} as known "
-            f"where known._batch_id in (select _batch_id from ops.batches where {scope}) {self._not_superseded('known')} "
+            "create or replace temp table removed as select known._batch_id, known._line from "
+            f"raw.{self._entity.name} as known "
+            f"where known._batch_id in (select _batch_id from ops.batches where {scope}) "
+            f"{self._not_superseded('known')} "
             f"and not exists (select 1 from {present} as present where present.key_text = known.{key})"
         )
         removed = self._number("select count(*) from removed")
@@ -304,10 +310,10 @@ class _FeedLoad:
         )
         if removed * 100 > held * self._set.missing_limit_pct:
             raise InputError(
-                f"{self._arrival.file_name}: {removed} of the {held} {self._entity.name} known from this set are missing "
-                f"({removed * 100 / held:.1f} %, limit {self._set.missing_limit_pct:g} %): the file may be cut short. Send it "
-                f"again under the same name, or raise `missing_limit_pct` in the mapping when they are really gone. "
-                f"{self._discard_hint()}"
+                f"{self._arrival.file_name}: {removed} of the {held} {self._entity.name} known from this set are "
+                f"missing ({removed * 100 / held:.1f} %, limit {self._set.missing_limit_pct:g} %): the file may be cut "
+                "short. Send it again under the same name, or raise `missing_limit_pct` in the mapping when they are "
+                f"really gone. {self._discard_hint()}"
             )
         if self._set.mode == "delta" and not has_key_list:
             self._refuse_unmade_changes()
@@ -315,9 +321,7 @@ class _FeedLoad:
             # A row whose key cannot be read may be any of the missing: none of them is taken away tonight.
             self._connection.execute("delete from removed")
             return 0
-        self._connection.execute(
-            f"insert into replaced select _batch_id, _line, 'removed' from removed"
-        )
+        self._connection.execute("insert into replaced select _batch_id, _line, 'removed' from removed")
         return removed
 
     def _refuse_unmade_changes(self) -> None:
@@ -326,14 +330,16 @@ class _FeedLoad:
         key, name = quoted(self._entity.key), f"raw.{self._entity.name}"
         unmade = self._connection.execute(
             f"select known.{key} from removed join {name} as known using (_batch_id, _line) where exists "
-            f"(select 1 from {name} as earlier where earlier.{key} = known.{key} and earlier._file <> known._file) order by 1"
+            f"(select 1 from {name} as earlier where earlier.{key} = known.{key} and earlier._file <> known._file) "
+            "order by 1"
         ).fetchall()
         if unmade:
             shown = ", ".join(key_text for (key_text,) in unmade[:_SHOWN_FAULTS])
             raise InputError(
-                f"{self._arrival.file_name}: sent again without {len(unmade)} {self._entity.name} that its first version "
-                f"changed and another file had brought ({shown}{', …' if len(unmade) > _SHOWN_FAULTS else ''}). Send it again "
-                f"with them, as they are to be. {self._discard_hint()}"
+                f"{self._arrival.file_name}: sent again without {len(unmade)} {self._entity.name} that its first "
+                "version changed and another file had brought "
+                f"({shown}{', …' if len(unmade) > _SHOWN_FAULTS else ''}). Send it again with them, as they are to be. "
+                f"{self._discard_hint()}"
             )
 
     def _refuse_missed_rows(self, present: str) -> None:
@@ -349,11 +355,11 @@ class _FeedLoad:
         )
         if missed:
             raise InputError(
-                f"{self._arrival.file_name}: the table holds {missed} {self._entity.name} that no reading has brought: they "
-                "were committed later than `overlap` allows for, or their cursor is not set when they change, or a reading "
-                "before this one was discarded. Raise `overlap` in the mapping where it is too short, then take this reading "
-                f"away and run again: the rows are read then. `regua source discard {self._source.name} "
-                f"{self._arrival.batch_id} --reason TEXT`."
+                f"{self._arrival.file_name}: the table holds {missed} {self._entity.name} that no reading has brought: "
+                "they were committed later than `overlap` allows for, or their cursor is not set when they change, or "
+                "a reading before this one was discarded. Raise `overlap` in the mapping where it is too short, then "
+                "take this reading away and run again: the rows are read then. `regua source discard "
+                f"{self._source.name} {self._arrival.batch_id} --reason TEXT`."
             )
 
     def _append(self) -> None:
@@ -363,7 +369,8 @@ class _FeedLoad:
             f"timestamp {literal(str(self._arrival.landed_at))}, reason_code from replaced order by _batch_id, _line"
         )
         self._connection.execute(
-            f"insert into raw.{self._entity.name} by name select {columns}, {self._lineage} from typed where _fate is null"
+            f"insert into raw.{self._entity.name} by name select {columns}, {self._lineage} from typed where _fate is "
+            "null"
         )
 
     def _quarantine(self) -> tuple[int, Decimal]:
@@ -372,7 +379,8 @@ class _FeedLoad:
             "select distinct _fault from typed where _fate = 'quarantined' order by _fault"
         ).fetchall()
         self._connection.execute(
-            "create or replace temp table described (_fault varchar, reason_code varchar, column_name varchar, message varchar)"
+            "create or replace temp table described (_fault varchar, reason_code varchar, column_name varchar, "
+            "message varchar)"
         )
         for (fault,) in faults:
             self._connection.execute(
@@ -399,17 +407,17 @@ class _FeedLoad:
         parts_amount = batch.accepted_amount + batch.quarantined_amount + batch.duplicate_amount
         if (batch.read_count, batch.read_amount) != (parts_count, parts_amount):
             raise InputError(
-                f"{batch.file_name}: {batch.entity}: read {batch.read_count} rows and {batch.read_amount}, but accepted, "
-                f"quarantined and duplicate make {parts_count} rows and {parts_amount}. Nothing of it was loaded; this is a "
-                "defect of the loader, please report it."
+                f"{batch.file_name}: {batch.entity}: read {batch.read_count} rows and {batch.read_amount}, but "
+                f"accepted, quarantined and duplicate make {parts_count} rows and {parts_amount}. Nothing of it was "
+                "loaded; this is a defect of the loader, please report it."
             )
         if batch.quarantined_count * 100 > batch.read_count * self._set.quarantine_limit_pct:
             shown = "\n".join(f"  {line}" for line in self._worst_faults())
             raise InputError(
-                f"{batch.file_name}: {batch.quarantined_count} of {batch.read_count} {batch.entity} rows cannot be used "
-                f"({batch.quarantined_count * 100 / batch.read_count:.1f} %, limit {self._set.quarantine_limit_pct:g} %):\n{shown}\n"
-                f"Correct the export and send it again under the same name, correct the mapping, or raise "
-                f"`quarantine_limit_pct`. {self._discard_hint()}"
+                f"{batch.file_name}: {batch.quarantined_count} of {batch.read_count} {batch.entity} rows cannot be "
+                f"used ({batch.quarantined_count * 100 / batch.read_count:.1f} %, limit "
+                f"{self._set.quarantine_limit_pct:g} %):\n{shown}\nCorrect the export and send it again under the same "
+                f"name, correct the mapping, or raise `quarantine_limit_pct`. {self._discard_hint()}"
             )
 
     def _worst_faults(self) -> list[str]:
@@ -442,10 +450,9 @@ class _FeedLoad:
         )
 
     def _totals(self, table: str, where: str = "true", money: str | None = None) -> tuple[int, Decimal]:
-        row = self._connection.execute(
+        [row] = self._connection.execute(
             f"select count(*), coalesce(sum({money or self._money}), 0) from {table} where {where}"
-        ).fetchone()
-        assert row is not None
+        ).fetchall()
         return int(row[0]), Decimal(row[1])
 
     def _number(self, query: str) -> int:
@@ -456,11 +463,13 @@ class _FeedLoad:
 def _check_manifest(connection: duckdb.DuckDBPyConnection, arrival: Arrival, batches: Iterable[Batch]) -> None:
     """The sender's own counts and totals, where there are any, must be what was read."""
     if arrival.manifest_rows is not None:
-        row = connection.execute("select (select count(*) from records) + (select count(*) from unreadable)").fetchone()
-        assert row is not None
-        if row[0] != arrival.manifest_rows:
+        [(held,)] = connection.execute(
+            "select (select count(*) from records) + (select count(*) from unreadable)"
+        ).fetchall()
+        if held != arrival.manifest_rows:
             raise InputError(
-                f"{arrival.file_name}: the manifest says {arrival.manifest_rows} rows, the file holds {row[0]}. Send both again."
+                f"{arrival.file_name}: the manifest says {arrival.manifest_rows} rows, the file holds {held}. Send "
+                "both again."
             )
     # The sender's total counts rows whose amount we could not read; with such rows no equality can be asked for.
     amounts = {batch.entity: batch.read_amount for batch in batches if not batch.unreadable_amount_count}
@@ -489,5 +498,3 @@ def _record(
     }
     marks = ", ".join("?" for _ in values)
     connection.execute(f"insert into ops.batches ({', '.join(values)}) values ({marks})", list(values.values()))
-
-

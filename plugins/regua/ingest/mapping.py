@@ -1,4 +1,4 @@
-"""include/sources/NAME.yml: how one company's exports become the contract. docs/how-to/sources.md explains every field."""
+"""include/sources/NAME.yml: how one company's exports become the contract. docs/how-to/sources.md explains them."""
 
 from __future__ import annotations
 
@@ -81,7 +81,9 @@ class FeedingSet(_Written):
             entity = contract[name]
             if unknown := [column for column in feed.columns if column not in entity.column_names]:
                 raise ValueError(f"{name} has no column {', '.join(unknown)}; it has {', '.join(entity.column_names)}")
-            missing = [c.name for c in entity.columns if c.required and c.default is None and c.name not in feed.columns]
+            missing = [
+                c.name for c in entity.columns if c.required and c.default is None and c.name not in feed.columns
+            ]
             if entity.needs_one_of and not set(entity.needs_one_of) & set(feed.columns):
                 missing.append(" or ".join(entity.needs_one_of))
             if missing:
@@ -94,11 +96,19 @@ class FeedingSet(_Written):
         for written in formats:
             parts = set(_DATE_PARTS.findall(written))
             if unknown := parts - _KNOWN_DATE_PARTS:
-                raise ValueError(f"{written!r} holds {', '.join(sorted(unknown))}, which is no part of a date; see %Y, %m, %d")
-            if not parts & {"%Y", "%y"} or not (parts & {"%d", "%-d", "%j"}) or not parts & {"%m", "%-m", "%b", "%B", "%j"}:
+                raise ValueError(
+                    f"{written!r} holds {', '.join(sorted(unknown))}, which is no part of a date; see %Y, %m, %d"
+                )
+            if (
+                not parts & {"%Y", "%y"}
+                or not (parts & {"%d", "%-d", "%j"})
+                or not parts & {"%m", "%-m", "%b", "%B", "%j"}
+            ):
                 raise ValueError(f"{written!r} does not give a day; write it with %d, %m and %Y, like %d/%m/%Y")
             if _DATE_PARTS.sub("", written).endswith("Z"):
-                raise ValueError(f"{written!r} ends in a Z that says UTC; write %z, or the day would not be the local one")
+                raise ValueError(
+                    f"{written!r} ends in a Z that says UTC; write %z, or the day would not be the local one"
+                )
         return formats
 
     @model_validator(mode="after")
@@ -136,7 +146,9 @@ class FileSet(FeedingSet):
             "".encode(encoding)
             name = codecs.lookup(encoding).name
         except (LookupError, UnicodeError) as error:
-            raise ValueError(f"{encoding!r} is no encoding of text that Python knows; try utf-8, cp1252 or iso8859-1") from error
+            raise ValueError(
+                f"{encoding!r} is no encoding of text that Python knows; try utf-8, cp1252 or iso8859-1"
+            ) from error
         # A byte-order mark is skipped where there is one, whatever the encoding is called.
         return "utf-8" if name == "utf-8-sig" else name
 

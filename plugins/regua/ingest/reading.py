@@ -52,8 +52,7 @@ def read_records(connection: duckdb.DuckDBPyConnection, file: LandedFile, work_d
     """
     connection.execute("drop table if exists records")
     connection.execute(
-        "create or replace temp table unreadable "
-        "(_line bigint, reason_code varchar, message varchar, record varchar)"
+        "create or replace temp table unreadable (_line bigint, reason_code varchar, message varchar, record varchar)"
     )
     if file.file_set.format == "parquet":
         return _read_parquet(connection, file)
@@ -93,14 +92,16 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, plain: Path, file: LandedFi
     try:
         connection.execute(
             f"create temp table records as select * from read_csv({literal(str(plain))}, columns = {columns}, "
-            f"delim = {literal(dialect.delimiter)}, quote = {literal(dialect.quote)}, escape = {literal(dialect.quote)}, "
+            f"delim = {literal(dialect.delimiter)}, quote = {literal(dialect.quote)}, escape = "
+            f"{literal(dialect.quote)}, "
             f"header = true, auto_detect = false, strict_mode = true, null_padding = false, nullstr = '', "
             f"max_line_size = {_MAX_RECORD_BYTES}, ignore_errors = true, store_rejects = true, rejects_limit = 0)"
         )
     except duckdb.InvalidInputException as error:
         raise InputError(f"{file.shown_name}: cannot be read as CSV: {_first_line(error)}") from error
     connection.execute(
-        "create or replace temp table rejected as select line, min_by(error_type, coalesce(column_idx, 0))::varchar as kind, "
+        "create or replace temp table rejected as select line, min_by(error_type, coalesce(column_idx, 0))::varchar "
+        "as kind, "
         "any_value(csv_line) as record from reject_errors group by line"
     )
     broken = _count(connection, "reject_errors where error_type = 'UNQUOTED VALUE'")
@@ -110,7 +111,9 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, plain: Path, file: LandedFi
         connection.execute("drop table records")
         _read_csv_slowly(connection, plain, file)
         return file.header
-    reasons = ", ".join(f"({literal(kind)}, {literal(code)}, {literal(text)})" for kind, (code, text) in _REJECTIONS.items())
+    reasons = ", ".join(
+        f"({literal(kind)}, {literal(code)}, {literal(text)})" for kind, (code, text) in _REJECTIONS.items()
+    )
     connection.execute(
         "insert into unreadable "
         "select line, coalesce(reason_code, 'unreadable_record'), coalesce(message, lower(kind)), record "
@@ -239,7 +242,10 @@ def _closing_quote(content: str, place: int, quote: str) -> int | None:
 
 
 def _append(
-    connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str], rows: Sequence[Sequence[str | int | None]]
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str | int | None]],
 ) -> None:
     if not rows:
         return
@@ -264,8 +270,8 @@ def _read_json_lines(connection: duckdb.DuckDBPyConnection, plain: Path, file: L
         # What DuckDB says quotes the line.
         place = line.group() if (line := re.search(r"Line: [0-9]+", str(error))) else "one of its lines"
         raise InputError(
-            f"{file.shown_name}: {place.lower().replace(':', '')}: longer than {_MAX_RECORD_BYTES} bytes, or no text that "
-            "can be taken apart into lines. Send it again."
+            f"{file.shown_name}: {place.lower().replace(':', '')}: longer than {_MAX_RECORD_BYTES} bytes, or no text "
+            "that can be taken apart into lines. Send it again."
         ) from None
     if (count := _count(connection, "lines")) != file.line_count:
         raise InputError(
@@ -283,7 +289,7 @@ def _read_json_lines(connection: duckdb.DuckDBPyConnection, plain: Path, file: L
     names = tuple(name for (name,) in found)
     needed = needed_columns(file.file_set)
     if names:
-        check_header(names, needed, file.shown_name)
+        check_header(names, needed, file.shown_name, place="any line")
     folded = {name.casefold() for name in needed}
     wanted = [name for name in names if name.casefold() in folded] or list(needed)
     if repeated := {name for name in wanted if [other.casefold() for other in wanted].count(name.casefold()) > 1}:
@@ -304,14 +310,20 @@ def _read_parquet(connection: duckdb.DuckDBPyConnection, file: LandedFile) -> tu
         names = tuple(name for name, *_ in described)
         if "_line" in map(str.casefold, names):
             raise InputError(f"{file.shown_name}: the column '_line' means the row's own line here; rename it.")
-        check_header(names, needed_columns(file.file_set), file.shown_name)
+        check_header(names, needed_columns(file.file_set), file.shown_name, place="the file")
         connection.execute(
-            f"create temp table records as select file_row_number + 1 as _line, * exclude (file_row_number) from {source}"
+            "create temp table records as select file_row_number + 1 as _line, * exclude (file_row_number) from "
+            f"{source}"
         )
     except duckdb.BinderException as error:
         raise InputError(f"{file.shown_name}: its columns cannot be read: {_first_line(error)}") from error
-    except (duckdb.IOException, duckdb.DataError, duckdb.InvalidInputException, duckdb.SerializationException) as error:
-        raise InputError(f"{file.shown_name}: cannot be read as Parquet: {_first_line(error)} Send it again.") from error
+    except (duckdb.OutOfMemoryException, duckdb.InterruptException):
+        raise
+    except duckdb.Error as error:
+        # A damaged file is told by any kind of error, the bare one included.
+        raise InputError(
+            f"{file.shown_name}: cannot be read as Parquet: {_first_line(error)} Send it again."
+        ) from error
     return names
 
 

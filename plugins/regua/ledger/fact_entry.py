@@ -143,7 +143,7 @@ def _is_published(settings: Settings, column: Column, value: str) -> bool:
     if not path.is_file():
         return False
     with duckdb.connect(str(path), read_only=True) as serving:
-        return serving.execute(f"select 1 from marts.{table} where {key} = $1 limit 1", [value]).fetchone() is not None
+        return serving.execute(f"select 1 from {table} where {key} = $1 limit 1", [value]).fetchone() is not None
 
 
 def _is_recorded(engine: sa.Engine, column: Column, value: str) -> bool:

@@ -94,9 +94,9 @@ def _require_same_past(
     if [_filled(row) for row in then] != [_filled(row) for row in now]:
         raise InputError(
             f"The ledger {ledger} does not hold the {entity.name} that landed from it as {arrival.file_name}: it is "
-            "another one, or an older copy. Nothing goes on, because who opted out or was promised a pause would be contacted. "
-            "Correct REGUA_LEDGER_URL or restore the ledger. If what is missing is lost for good, record it anew and "
-            f"`regua source discard {OPERATORS} {arrival.batch_id} --reason TEXT`."
+            "another one, or an older copy. Nothing goes on, because who opted out or was promised a pause would be "
+            "contacted. Correct REGUA_LEDGER_URL or restore the ledger. If what is missing is lost for good, record it "
+            f"anew and `regua source discard {OPERATORS} {arrival.batch_id} --reason TEXT`."
         )
 
 

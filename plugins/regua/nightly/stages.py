@@ -24,6 +24,8 @@ from regua.ingest.mapping import Source, read_source
 from regua.instants import Clock, read_instant, write_instant
 from regua.ledger.fact_entry import operators_source
 from regua.ledger.fact_snapshots import fact_snapshots
+from regua.policy.compilation import compile_policies
+from regua.policy.policies import load_policies
 from regua.publish.serving import publish
 from regua.quality.gate import Gate, run_gate
 from regua.settings import Settings
@@ -73,7 +75,8 @@ def land_night(settings: Settings, night: Night, clock: Clock) -> tuple[Night, D
 
 
 def load_night(settings: Settings, night: Night, clock: Clock) -> tuple[Night, Detail]:
-    """Load what landed up to `known_at`."""
+    """Load what landed up to `known_at`, and the policies as their files say."""
+    policies = load_policies(settings.policies_dir)
     with writing(settings, readable_dirs=[settings.landing_dir]) as warehouse:
         batches = load_pending(
             warehouse,
@@ -83,6 +86,7 @@ def load_night(settings: Settings, night: Night, clock: Clock) -> tuple[Night, D
             as_of=night.as_of,
             known_at=night.known,
         )
+        compile_policies(warehouse, policies)
     return night, {
         "batches": len(batches),
         "read": sum(batch.read_count for batch in batches),
@@ -226,9 +230,7 @@ def _failure_kept(keep: Callable[[str], None]) -> Iterator[None]:
 
 def _sources(settings: Settings) -> list[Source]:
     if OPERATORS in settings.source_names:
-        raise InputError(
-            f"A source cannot be called {OPERATORS!r}: so the facts recorded by command are called. Rename it."
-        )
+        raise InputError(f"REGUA_SOURCES names {OPERATORS!r}: that is the source of the facts recorded by command.")
     return [read_source(settings.sources_dir, name) for name in settings.source_names]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -41,7 +42,9 @@ def show_night(settings: Settings, as_of: date | None, *, require_success: bool)
     failed = [(name, json.loads(detail).get("reason", "")) for name, state, _, _, detail in stages if state == "failed"]
     served = stages and stages[-1][0] == "serve" and stages[-1][1] == "succeeded"
     if served:
-        print_aging(read_aging(settings, day), console)
+        generation = Path(json.loads(stages[-1][4])["generation"])
+        # The re-run of a past day is a generation of its own: what is served then tells of a later day.
+        print_aging(read_aging(settings, day, generation=generation if generation.is_dir() else None), console)
     console.print(_places(settings, day))
     for name, reason in failed:
         console.print(f"[bold red]{name} failed:[/bold red] {escape(reason)}", soft_wrap=True)

@@ -77,13 +77,19 @@ class Aging:
 
 
 def read_aging(
-    settings: Settings, as_of: date, *, currency: str | None = None, known_at: datetime | None = None
+    settings: Settings,
+    as_of: date,
+    *,
+    currency: str | None = None,
+    known_at: datetime | None = None,
+    generation: Path | None = None,
 ) -> Aging:
     """The aging of `as_of` as published, or replayed: when `known_at` is given, or when no night described that day.
 
-    Raises InputError when nothing was ever published, or the currency does not occur.
+    `generation` is the folder to read instead of what is served now. Raises InputError when nothing was ever
+    published, or the currency does not occur.
     """
-    generation = current_generation(settings)
+    generation = generation or current_generation(settings)
     manifest = read_serving_manifest(generation)
     quarantined = sum(row["rows"] for row in manifest["quarantined"] if row["entity"] == "invoices")
     if known_at is None:

@@ -50,6 +50,8 @@ def publish(settings: Settings, *, as_of: date, known_at: datetime) -> Generatio
     generations.mkdir(parents=True, exist_ok=True)
     for abandoned in generations.glob(".building-*"):
         shutil.rmtree(abandoned)
+    for abandoned in settings.serving_dir.glob(".current-*"):
+        abandoned.unlink()
     building = generations / f".building-{os.getpid()}"
     building.mkdir()
     try:
@@ -144,7 +146,8 @@ def _refuse_other_night(warehouse: duckdb.DuckDBPyConnection, as_of: date) -> No
 
 
 def _write_database(path: Path, parquet: Path, tables: dict[str, list[str]]) -> None:
-    with duckdb.connect(str(path)) as serving:
+    # BI tools carry older DuckDBs for years; this is the oldest layout that all since 1.0 can read.
+    with duckdb.connect(str(path), config={"storage_compatibility_version": "v1.0.0"}) as serving:
         for table in tables:
             file = parquet / f"{table}.parquet"
             serving.execute(f"create table {table} as select * from read_parquet('{_escaped(file)}')")

@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 
 from regua.contract.entities import LINEAGE_COLUMNS, load_contract
-from regua.errors import BusyError
+from regua.errors import BusyError, InputError
 from regua.instants import Clock, write_instant
 from regua.settings import Settings
 
@@ -82,7 +82,11 @@ def writing(settings: Settings, *, readable_dirs: Sequence[Path] = ()) -> Iterat
 
 @contextmanager
 def reading(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A read-only connection. Raises BusyError while another process writes."""
+    """A read-only connection. Raises BusyError while another process writes, InputError when there is no warehouse."""
+    if not settings.warehouse_path.is_file():
+        raise InputError(
+            f"No night was ever run in {settings.home}: there is no warehouse. Run one first (`regua run`)."
+        )
     try:
         connection = duckdb.connect(str(settings.warehouse_path), read_only=True, config=_config(settings))
     except duckdb.IOException as error:
@@ -133,9 +137,9 @@ def warehouse_lock(settings: Settings, purpose: str, clock: Clock) -> Iterator[N
 def _holder(lock_path: Path) -> str:
     try:
         holder = json.loads(lock_path.read_text())
-    except (OSError, ValueError):
+        return "{purpose}, process {pid} on {host}, since {since} UTC".format(**holder)
+    except (OSError, ValueError, TypeError, KeyError):
         return "held by a process that has not said who it is"
-    return "{purpose}, process {pid} on {host}, since {since} UTC".format(**holder)
 
 
 def _config(settings: Settings) -> dict[str, str | bool | int | float | list[str]]:

@@ -11,13 +11,13 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from click.testing import CliRunner
+from tests.integration.quality.gate_warehouse import AS_OF, KNOWN_AT, build_healthy_home
 
 from regua.cli import cli
 from regua.contract.entities import load_contract
@@ -27,6 +27,7 @@ from regua.ledger.database import open_ledger
 from regua.ledger.fact_commands import add_fact, amend_fact, described_history, recorded_facts, retract_fact
 from regua.ledger.facts import FACT_EVENTS, METADATA, Fact, read_events
 from regua.nightly.stages import Night, land_night, load_night
+from regua.publish.serving import publish
 from regua.quality.gate import run_gate
 from regua.settings import Settings, load_settings
 from regua.warehouse.store import reading, writing
@@ -311,26 +312,24 @@ def test_a_source_cannot_take_the_name_of_the_built_in_one(office: Office) -> No
         office.night()
 
 
-def test_an_id_that_nothing_known_has_is_refused_unless_the_person_insists(office: Office) -> None:
-    current = office.settings.serving_dir / "current"
-    current.mkdir(parents=True)
-    with duckdb.connect(str(current / "serving.duckdb")) as serving:
-        serving.execute("create schema marts; create table marts.dim_customers as select 'C1' as customer_id")
-        serving.execute("create table marts.fct_invoices as select 'I1' as invoice_id")
+def test_an_id_that_nothing_known_has_is_refused_unless_the_person_insists(office: Office, tmp_path: Path) -> None:
+    published = build_healthy_home(tmp_path / "published")
+    publish(published, as_of=AS_OF, known_at=KNOWN_AT)
+    office.settings = replace(published, ledger_url=office.settings.ledger_url)
 
     def add(entity: str, **given: str) -> Fact:
         values = {"valid_from_date": "2026-06-30"} | given
         return add_fact(office.settings, office.clock, entity, values, author="ana", reason="x")
 
-    add("exemption", customer_id="C1", invoice_id="I1")
+    add("exemption", customer_id="cus_1", invoice_id="inv_1")
     with pytest.raises(InputError, match=r"Nothing known has customer_id=C9, invoice_id=I9"):
         add("exemption", customer_id="C9", invoice_id="I9")
-    agreement = add("agreement", customer_id="C1")
-    add("agreement_invoice", agreement_id=agreement.fact_id, invoice_id="I1")
+    agreement = add("agreement", customer_id="cus_1")
+    add("agreement_invoice", agreement_id=agreement.fact_id, invoice_id="inv_1")
     office.withdraw(agreement)
     for agreement_id in (agreement.fact_id, "op-1", "op-99"):
         with pytest.raises(InputError, match=f"agreement_id={agreement_id}"):
-            add("agreement_invoice", agreement_id=agreement_id, invoice_id="I1")
+            add("agreement_invoice", agreement_id=agreement_id, invoice_id="inv_1")
 
 
 def test_a_ledger_that_a_newer_release_wrote_is_left_alone(office: Office) -> None:

@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy
 from tests.integration.quality.gate_warehouse import AS_OF, KNOWN_AT, build_healthy_home, changed_copy
 
-from regua.contract.entities import load_contract
+from regua.contract.entities import Entity, load_contract
 from regua.quality import gate as gate_module
 from regua.quality import gx_checkpoint
 from regua.quality.gate import Gate, GateReport, RedGateError, gate_expectations, run_gate
@@ -43,13 +43,36 @@ SUBSCRIPTION = (
     "from ops.batches where _batch_id = 'b_payments';"
 )
 ENTITIES = tuple(load_contract())
+DATED = tuple(entity for entity in load_contract().values() if entity.is_dated)
 PAID_IN_MONEY = tuple(entity.name for entity in load_contract().values() if entity.money)
+
+
+def _one_fact(entity: Entity) -> str:
+    """One good row of a dated entity, with its batch."""
+    known = {"customers": "'cus_1'", "invoices": "'inv_1'", "agreements": "'agreements_1'"}
+    samples = {"text": "'x'", "money": "10.00", "percentage": "50", "date": "date '2026-03-01'", "flag": "true"}
+    values = {
+        column.name: known.get(column.references or "") or samples.get(column.type) or f"'{(*column.values, 'x')[0]}'"
+        for column in entity.columns
+    } | {entity.key: f"'{entity.name}_1'"}
+    written = ", ".join(f"{value} as {name}" for name, value in values.items())
+    amount = "10.00" if entity.money else "0"
+    return (
+        f"insert into raw.{entity.name} by name select {written}, 's' as _source, 'f.csv' as _file, 1 as _line, "
+        f"'b_{entity.name}' as _batch_id, timestamp '2026-03-10 05:00:00.123456' as _loaded_at;"
+        f"insert into ops.batches select * replace ('b_{entity.name}' as _batch_id, '{entity.name}' as file_set, "
+        f"'{entity.name}' as entity, 1 as read_count, 1 as accepted_count, {amount} as read_amount, "
+        f"{amount} as accepted_amount) from ops.batches where _batch_id = 'b_payments';"
+    )
+
+
+FACTS = "".join(_one_fact(entity) for entity in DATED)
 
 
 def _for_each(entities: tuple[str, ...], expectation: str, change: str, finding: str) -> tuple[str, Findings]:
     """One run in which every entity is broken in the same way: each must turn its own expectation red."""
     return (
-        CREDIT + SUBSCRIPTION + ";".join(change.format(entity) for entity in entities),
+        CREDIT + SUBSCRIPTION + FACTS + ";".join(change.format(entity) for entity in entities),
         {expectation.format(entity): finding.format(entity) for entity in entities},
     )
 
@@ -128,6 +151,40 @@ RAW_CASES = [
         "{}_are_as_many_as_their_batches_say",
         "delete from raw.{0} where _line = 1 and _batch_id = 'b_{0}'",
         "batch_id=b_{}",
+    ),
+    _for_each(
+        tuple(entity.name for entity in DATED),
+        "{}_hold_values_of_the_contract",
+        "update raw.{} set valid_from_date = null",
+        "column_name=valid_from_date, rule_code=required, row_count=1, example_id={}_1",
+    ),
+    _for_each(
+        tuple(entity.name for entity in DATED if entity.needs_one_of),
+        "{}_hold_values_of_the_contract",
+        "update raw.{} set customer_id = null, invoice_id = null",
+        "column_name=customer_id, rule_code=required, row_count=1",
+    ),
+    (
+        (FACTS + "update raw.waivers set waived_pct = 100.01"),
+        {"waivers_hold_values_of_the_contract": "column_name=waived_pct, rule_code=range"},
+    ),
+    (
+        # What these refer to is gone.
+        (
+            FACTS + "insert into raw.superseded select entity, _batch_id, _line, _loaded_at, 'removed' from ("
+            "select 'customers' as entity, * from raw.customers union all by name "
+            "select 'invoices' as entity, * from raw.invoices union all by name "
+            "select 'agreements' as entity, * from raw.agreements)"
+        ),
+        {
+            f"{entity.name}_refer_to_rows_that_exist": "orphan_pct=100.0"
+            for entity in DATED
+            if entity.name != "agreements"
+        },
+    ),
+    (
+        (FACTS + "update raw.agreements set customer_id = 'cus_x'"),
+        {"agreements_refer_to_rows_that_exist": "example_id=cus_x"},
     ),
     _for_each(
         PAID_IN_MONEY,

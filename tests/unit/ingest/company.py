@@ -18,11 +18,13 @@ from regua.ingest.arrival import LandingStore
 from regua.ingest.landing import Landing, land
 from regua.ingest.loading import Batch, load_pending
 from regua.ingest.mapping import Source
+from regua.instants import read_instant
 from regua.settings import Settings, load_settings
 from regua.warehouse.store import writing
 
 DAY = date(2026, 6, 30)
-FIRST_INSTANT = datetime(2026, 6, 30, 5, 0)
+FIRST_INSTANT = read_instant("2026-06-30 05:00:00")
+EVER = read_instant("9999-12-31 00:00:00")
 
 INVOICES = {
     "glob": "invoices_*.csv",
@@ -103,7 +105,7 @@ class Company:
     def land(self) -> Landing:
         return land(self.settings.landing_dir, self.settings.inbox, [self.source], self.clock)
 
-    def load(self, *, known_at: datetime = datetime.max) -> list[Batch]:
+    def load(self, *, known_at: datetime = EVER) -> list[Batch]:
         return load_pending(
             self.warehouse,
             self.settings.landing_dir,
@@ -122,7 +124,7 @@ class Company:
         self.send(name, content)
         return self.night()
 
-    def known(self, columns: str, entity: str = "invoices", *, at: datetime = datetime.max) -> list[Any]:
+    def known(self, columns: str, entity: str = "invoices", *, at: datetime = EVER) -> list[Any]:
         """`columns` of the versions known at an instant, sorted; a single column comes without its tuples."""
         rows = self.warehouse.execute(
             f"select {columns} from raw.{entity} as versions where _loaded_at <= $at and not exists "

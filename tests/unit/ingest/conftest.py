@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.unit.ingest.company import Company, invoice_set, opened_company, source_of
 
 OpenCompany = Callable[..., Company]

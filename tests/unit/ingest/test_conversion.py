@@ -1,4 +1,4 @@
-"""What a text becomes under each way of writing it, as a decision table; what is not certain is quarantined, never guessed."""
+"""What a text becomes under each way of writing it, as a decision table: what is not certain is never guessed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,27 @@ from zoneinfo import ZoneInfo
 import duckdb
 import pyarrow as pa
 import pytest
+from tests.unit.ingest.company import invoice_set, source_of
 
 from regua.contract.entities import load_contract
 from regua.errors import InputError
 from regua.ingest.conversion import REASONS, create_typed, describe_fault
-from tests.unit.ingest.company import invoice_set, source_of
+from regua.instants import read_instant
 
 COLUMNS = {
-    "invoices": {"invoice_id": "'I1'", "customer_id": "'C1'", "issue_date": "date '2026-06-01'", "due_date": "date '2026-06-10'", "amount": "1"},
-    "subscriptions": {"subscription_id": "'S1'", "customer_id": "'C1'", "status_code": "'active'", "start_date": "date '2026-06-01'"},
+    "invoices": {
+        "invoice_id": "'I1'",
+        "customer_id": "'C1'",
+        "issue_date": "date '2026-06-01'",
+        "due_date": "date '2026-06-10'",
+        "amount": "1",
+    },
+    "subscriptions": {
+        "subscription_id": "'S1'",
+        "customer_id": "'C1'",
+        "status_code": "'active'",
+        "start_date": "date '2026-06-01'",
+    },
     "customers": {"customer_id": "'C1'"},
 }
 
@@ -202,8 +214,8 @@ def test_dates(connection, text, formats, becomes):
     ("value", "arrow_type", "becomes"),
     [
         (date(2026, 6, 10), pa.date32(), "2026-06-10"),
-        (datetime(2026, 6, 10, 23, 59), pa.timestamp("us"), "2026-06-10"),
-        (datetime(2026, 6, 10, 23, 59), pa.timestamp("ns"), "2026-06-10"),
+        (read_instant("2026-06-10 23:59:00"), pa.timestamp("us"), "2026-06-10"),
+        (read_instant("2026-06-10 23:59:00"), pa.timestamp("ns"), "2026-06-10"),
         (datetime(2026, 3, 10, 0, 30, tzinfo=ZoneInfo("UTC")), pa.timestamp("us", "UTC"), "2026-03-09"),
         (datetime(2026, 3, 10, 3, 0, tzinfo=ZoneInfo("UTC")), pa.timestamp("us", "America/New_York"), "2026-03-10"),
         (date(1950, 1, 1), pa.date32(), "out_of_range"),
@@ -262,7 +274,14 @@ def test_ids(connection, text, becomes):
 
 @pytest.mark.parametrize(
     ("text", "becomes"),
-    [("boleto", "boleto"), (" pix ", "pix"), ("", None), ("BOLETO", "unknown_code"), ("cheque", "unknown_code"), ("boleto;", "unknown_code")],
+    [
+        ("boleto", "boleto"),
+        (" pix ", "pix"),
+        ("", None),
+        ("BOLETO", "unknown_code"),
+        ("cheque", "unknown_code"),
+        ("boleto;", "unknown_code"),
+    ],
 )
 def test_codes(connection, text, becomes):
     value, reason = converted(connection, text, "invoices.payment_method_code")
@@ -298,7 +317,9 @@ def test_the_mappings_own_words_for_nothing_are_nothing(connection):
 
 def test_a_column_nobody_feeds_takes_the_sources_own_value(connection):
     converted(connection, "1", "invoices.amount")
-    found = connection.execute("select currency_code, calendar_code, status_code, subscription_id from typed").fetchall()
+    found = connection.execute(
+        "select currency_code, calendar_code, status_code, subscription_id from typed"
+    ).fetchall()
     assert found == [("BRL", "br-bank", "open", None)]
 
 
@@ -326,5 +347,9 @@ def test_a_derived_column_may_not_hide_one_of_the_file(connection):
 def test_every_reason_can_be_told_with_the_files_own_column():
     feed = source_of(invoices=invoice_set()).files["invoices"].feeds["invoices"]
     for reason in REASONS:
-        assert describe_fault(f"{reason}:due_date", feed) == (reason, "due_date", f"column 'due' (due_date): {REASONS[reason]}")
+        assert describe_fault(f"{reason}:due_date", feed) == (
+            reason,
+            "due_date",
+            f"column 'due' (due_date): {REASONS[reason]}",
+        )
     assert describe_fault("missing_value:status_code", feed)[2].startswith("status_code: ")

@@ -1,4 +1,4 @@
-"""Dated facts come from a company's own files as everything else does: here what only they have, percentages and either-or."""
+"""Dated facts come from a company's files as everything else does; here what only they have: shares and either-or."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ from datetime import UTC, timedelta
 from pathlib import Path
 
 import pytest
-
 from tests.unit.ingest.company import (
     FIRST_INSTANT,
     Company,

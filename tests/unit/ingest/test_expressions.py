@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import duckdb
 import pytest
+from tests.unit.ingest.company import INVOICES, invoice_file, invoice_line, invoice_set, source_of
 
 from regua.errors import InputError
 from regua.ingest.expressions import bare_column, literal, needed_columns, quoted, referenced_columns
-from tests.unit.ingest.company import INVOICES, invoice_file, invoice_line, invoice_set, source_of
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,9 @@ def test_what_is_more_than_one_expression_is_refused_by_its_place(expression):
         referenced_columns(expression, "invoices.amount")
 
 
-@pytest.mark.parametrize("call", ["now()", "today()", "random()", "uuid()", "nextval('x')", "NOW()", "current_setting('x')"])
+@pytest.mark.parametrize(
+    "call", ["now()", "today()", "random()", "uuid()", "nextval('x')", "NOW()", "current_setting('x')"]
+)
 def test_an_expression_cannot_ask_the_clock_or_the_dice(call):
     """One file would otherwise be loaded in two ways, and no night could be run again."""
     with pytest.raises(InputError, match="not give the same for the same file"):
@@ -108,7 +110,23 @@ def test_literals_and_names_come_out_of_sql_as_they_went_in(text):
 
 @pytest.mark.parametrize(
     ("expression", "column"),
-    [("a", "a"), (" a ", "a"), ('"a b"', "a b"), ("NULL", None), ("a b", None), ("'a'", None), ('"a""b"', None), ("1a", None)],
+    [
+        ("a", "a"),
+        (" a ", "a"),
+        ('"a b"', "a b"),
+        ("NULL", None),
+        ("a b", None),
+        ("'a'", None),
+        ('"a""b"', None),
+        ("1a", None),
+    ],
 )
 def test_a_bare_column_is_told_from_an_expression(expression, column):
     assert bare_column(expression) == column
+
+
+@pytest.mark.parametrize("expression", ["unnest([1, 2])", "unlist([1, 2])", "generate_subscripts([1, 2], 1)"])
+def test_an_expression_may_not_make_several_rows_of_one(expression):
+    """Two rows of one line were one version: the second night took both away."""
+    with pytest.raises(InputError, match="several rows of one"):
+        referenced_columns(expression, "invoices.invoice_id")

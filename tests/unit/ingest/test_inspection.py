@@ -8,10 +8,10 @@ import io
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.unit.ingest.company import invoice_file, invoice_line, invoice_set, source_of
 
 from regua.errors import InputError
 from regua.ingest.inspection import check_column_order, check_header, decoded_chunks, inspect_file, read_manifest
-from tests.unit.ingest.company import invoice_file, invoice_line, invoice_set, source_of
 
 
 def file_set(**changed):
@@ -45,7 +45,9 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
         assert inspect(tmp_path, b"\xef\xbb\xbf" + GOOD.encode(), encoding=encoding).header[0] == "id"
 
 
-@pytest.mark.parametrize("content", [b"", gzip.compress(b""), b"\xef\xbb\xbf"], ids=["no byte", "gzip of nothing", "only a mark"])
+@pytest.mark.parametrize(
+    "content", [b"", gzip.compress(b""), b"\xef\xbb\xbf"], ids=["no byte", "gzip of nothing", "only a mark"]
+)
 def test_an_empty_file_is_refused(tmp_path, content):
     assert "empty" in refusal(tmp_path, content)
 
@@ -130,12 +132,24 @@ def test_a_header_that_names_nothing_or_twice_is_refused(tmp_path, header, says)
 
 def test_a_renamed_column_is_named_with_its_likely_new_name():
     with pytest.raises(InputError) as refused:
-        check_header(("id", "data_vencto", "valor"), {"data_vencimento": "invoices.due_date", "cpf": "x.y"}, "f.csv")
+        check_header(
+            ("id", "data_vencto", "valor"), {"id": "x.z", "data_vencimento": "invoices.due_date", "cpf": "x.y"}, "f.csv"
+        )
     message = str(refused.value)
     assert "f.csv: column 'data_vencimento', needed for invoices.due_date, is not in line 1" in message
     assert "was it renamed to 'data_vencto'?" in message
     assert "f.csv: column 'cpf', needed for x.y, is not in line 1" in message
     assert "line 1 has the columns id, data_vencto, valor" in message
+
+
+def test_a_row_in_the_headers_place_is_not_quoted(tmp_path):
+    """A file without its header once put its first customer into the log."""
+    with pytest.raises(
+        InputError, match=r"f\.csv: line 1 names none of the columns that the mapping needs \(name, due\)"
+    ) as refused:
+        check_header(("C1", "Maria das Dores", "2026-06-01"), {"name": "a.b", "due": "a.c"}, "f.csv")
+    assert "Maria" not in str(refused.value)
+    assert "columns 1 and 3: both have the same name" in refusal(tmp_path, "Maria,x,Maria\n")
 
 
 def test_swapped_columns_are_named_and_new_ones_do_not_matter():
@@ -157,7 +171,9 @@ def test_a_gzip_file_with_anything_behind_it_is_refused(tmp_path):
     assert "damaged or cut short" in refusal(tmp_path, gzip.compress(GOOD.encode()) + b"more")
 
 
-@pytest.mark.parametrize("line", ["\n", invoice_line(1) + "\n", "a"], ids=["blank lines", "one line again and again", "one line"])
+@pytest.mark.parametrize(
+    "line", ["\n", invoice_line(1) + "\n", "a"], ids=["blank lines", "one line again and again", "one line"]
+)
 def test_a_gzip_bomb_is_refused_before_it_is_unpacked(tmp_path, line):
     """deflate reaches 1,032 to 1 at most: a limit above that refused nothing."""
     bomb = gzip.compress((GOOD + line * (40_000_000 // len(line))).encode())
@@ -177,7 +193,14 @@ def parquet_bytes() -> bytes:
 
 @pytest.mark.parametrize(
     "damage",
-    [lambda b: b[:-1], lambda b: b[1:], lambda b: b[:6], lambda b: b"PAR1", lambda b: gzip.compress(b), lambda b: b + b"\n"],
+    [
+        lambda b: b[:-1],
+        lambda b: b[1:],
+        lambda b: b[:6],
+        lambda b: b"PAR1",
+        lambda b: gzip.compress(b),
+        lambda b: b + b"\n",
+    ],
     ids=["end cut", "beginning cut", "six bytes", "four bytes", "packed", "more behind"],
 )
 def test_a_parquet_file_without_its_frame_is_refused(tmp_path, damage):

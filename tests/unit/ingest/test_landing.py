@@ -8,10 +8,10 @@ import re
 from datetime import timedelta
 
 import pytest
+from tests.unit.ingest.company import FIRST_INSTANT, INVOICE_HEADER, invoice_file, invoice_line, invoice_set
 
 from regua.errors import InputError
 from regua.ingest import landing
-from tests.unit.ingest.company import FIRST_INSTANT, INVOICE_HEADER, invoice_file, invoice_line, invoice_set
 
 ONE = invoice_file(invoice_line(1))
 TWO = invoice_file(invoice_line(1, "20.00"))
@@ -166,7 +166,10 @@ def test_a_refused_file_leaves_no_trace_and_the_good_ones_are_kept(open_company)
     company.send("invoices_4.csv", TWO)
     with pytest.raises(InputError) as refused:
         company.land()
-    assert re.findall(r"^(invoices_\d\.csv): ", str(refused.value), re.MULTILINE) == ["invoices_2.csv", "invoices_3.csv"]
+    assert re.findall(r"^(invoices_\d\.csv): ", str(refused.value), re.MULTILINE) == [
+        "invoices_2.csv",
+        "invoices_3.csv",
+    ]
     assert [arrival.file_name for arrival in company.store.arrivals()] == ["invoices_1.csv", "invoices_4.csv"]
     assert len(contents(company)) == 2
     company.send("invoices_2.csv", ONE)
@@ -220,7 +223,10 @@ class TestManifest:
         [
             ({"rows": 2}, "the manifest says 2 rows, the file holds 1"),
             ({"rows": 0}, "the manifest says 0 rows, the file holds 1"),
-            ({"control_totals": {"value": "10.01"}}, "the manifest says the total of value is 10.01, the file's is 10.00"),
+            (
+                {"control_totals": {"value": "10.01"}},
+                "the manifest says the total of value is 10.01, the file's is 10.00",
+            ),
         ],
     )
     def test_counts_and_totals_that_are_not_the_files_stop_the_load(self, open_company, manifest, says):
@@ -234,7 +240,9 @@ class TestManifest:
     def test_a_total_is_held_against_a_file_that_sums_to_nothing(self, open_company):
         """A total of zero used to look like a file without money, and anything was let through."""
         company = open_company()
-        company.send("invoices_1.csv", invoice_file(invoice_line(1, "0.00")), manifest={"control_totals": {"value": "99.00"}})
+        company.send(
+            "invoices_1.csv", invoice_file(invoice_line(1, "0.00")), manifest={"control_totals": {"value": "99.00"}}
+        )
         with pytest.raises(InputError, match=r"the total of value is 99\.00, the file's is 0\.00"):
             company.night()
 
@@ -291,7 +299,9 @@ def test_swapped_columns_are_refused_against_the_last_file(open_company):
     company.receive("invoices_1.csv", ONE)
     swapped = "id,customer,due,issued,value\nI2,C1,2026-06-01,2026-06-10,10.00\n"
     company.send("invoices_2.csv", swapped)
-    with pytest.raises(InputError, match=r"invoices_2\.csv: line 1, column 3: 'due' stands where invoices_1\.csv had 'issued'"):
+    with pytest.raises(
+        InputError, match=r"invoices_2\.csv: line 1, column 3: 'due' stands where invoices_1\.csv had 'issued'"
+    ):
         company.land()
 
 

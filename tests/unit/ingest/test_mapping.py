@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from tests.conftest import PROJECT_DIR
 
 from regua.errors import InputError
 from regua.ingest.mapping import read_source, source_names
-from tests.conftest import PROJECT_DIR
 
 GOOD = """\
 description: A test.
@@ -62,12 +62,32 @@ def test_a_good_mapping_takes_the_defaults_of_the_trade(tmp_path):
         ("    mode: delta", "    mode: delta\n    encoding: base64", "6: files.invoices.encoding", "'base64'"),
         ("    mode: delta", "    mode: delta\n    decimal: ';'", "6: files.invoices.decimal", "'.' or ','"),
         ("    mode: delta", "    mode: delta\n    thousands: '.'", "3: files.invoices", "the same mark"),
-        ("    mode: delta", "    mode: delta\n    quarantine_limit_pct: 101", "6: files.invoices.quarantine_limit_pct", "100"),
+        (
+            "    mode: delta",
+            "    mode: delta\n    quarantine_limit_pct: 101",
+            "6: files.invoices.quarantine_limit_pct",
+            "100",
+        ),
         ("    mode: delta", "    mode: delta\n    missing_limit_pct: -1", "6: files.invoices.missing_limit_pct", "0"),
         ("    mode: delta", "    mode: delta\n    date_formats: []", "6: files.invoices.date_formats", "at least 1"),
-        ("    mode: delta", "    mode: delta\n    date_formats: [DD/MM/YYYY]", "6: files.invoices.date_formats", "%d/%m/%Y"),
-        ("    mode: delta", "    mode: delta\n    date_formats: ['%d/%m']", "6: files.invoices.date_formats", "does not give a day"),
-        ("    mode: delta", "    mode: delta\n    date_formats: ['%Y-%m-%d %Q']", "6: files.invoices.date_formats", "%Q"),
+        (
+            "    mode: delta",
+            "    mode: delta\n    date_formats: [DD/MM/YYYY]",
+            "6: files.invoices.date_formats",
+            "%d/%m/%Y",
+        ),
+        (
+            "    mode: delta",
+            "    mode: delta\n    date_formats: ['%d/%m']",
+            "6: files.invoices.date_formats",
+            "does not give a day",
+        ),
+        (
+            "    mode: delta",
+            "    mode: delta\n    date_formats: ['%Y-%m-%d %Q']",
+            "6: files.invoices.date_formats",
+            "%Q",
+        ),
         (
             "    mode: delta",
             "    mode: delta\n    date_formats: ['%Y-%m-%dT%H:%M:%SZ']",
@@ -103,7 +123,9 @@ def test_all_faults_are_told_at_once(tmp_path):
     assert fields == ["currency", "description", "files.invoices.mode"]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "just text", "a: [1", "a: &x [*x]", "description: !!python/object:os.system {}"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "just text", "a: [1", "a: &x [*x]", "description: !!python/object:os.system {}"]
+)
 def test_what_is_no_mapping_is_refused_by_its_file(tmp_path, text):
     with pytest.raises(InputError, match=r"acme\.yml"):
         read_mapping(tmp_path, text)

@@ -107,10 +107,14 @@ def test_lines_are_right_in_a_file_that_is_read_by_several_threads(tmp_path):
         count - len(bad),
         0,
     )
-    assert connection.execute("select list(_line order by _line) from unreadable").fetchone() == ([n + 2 for n in sorted(bad)],)
+    assert connection.execute("select list(_line order by _line) from unreadable").fetchone() == (
+        [n + 2 for n in sorted(bad)],
+    )
 
 
-TOKENS = st.sampled_from(["1", "x", '"', ",", "\n", " ", "1,2,3\n", '"x"', "é", '""', '1,"q",3\n', ",,\n", '"a\nb"', "x,"])
+TOKENS = st.sampled_from(
+    ["1", "x", '"', ",", "\n", " ", "1,2,3\n", '"x"', "é", '""', '1,"q",3\n', ",,\n", '"a\nb"', "x,"]
+)
 
 
 @settings(max_examples=150)
@@ -127,7 +131,9 @@ def test_the_fast_and_the_slow_way_read_the_same(tmp_path_factory, tokens, line_
     file = LandedFile(path, "f.csv", file_set(), HEADER, body.count("\n"))
     connection = shared_connection()
     read_records(connection, file, folder)
-    as_read = [connection.execute(f"select * from {table} order by all").fetchall() for table in ("records", "unreadable")]
+    as_read = [
+        connection.execute(f"select * from {table} order by all").fetchall() for table in ("records", "unreadable")
+    ]
     connection.execute("drop table records; delete from unreadable")
     reading._read_csv_slowly(connection, path, file)
     slow = [connection.execute(f"select * from {table} order by all").fetchall() for table in ("records", "unreadable")]
@@ -140,14 +146,19 @@ def test_the_fast_and_the_slow_way_read_the_same(tmp_path_factory, tokens, line_
 @settings(max_examples=60)
 @given(
     st.lists(
-        st.tuples(*[st.text(st.characters(codec="utf-8", exclude_characters="\0\r", exclude_categories=("Cs",)), max_size=6)] * 3),
+        st.tuples(
+            *[st.text(st.characters(codec="utf-8", exclude_characters="\0\r", exclude_categories=("Cs",)), max_size=6)]
+            * 3
+        ),
         max_size=6,
     )
 )
 def test_what_a_correct_writer_writes_is_read_back_with_its_lines(tmp_path_factory, rows):
     quoted = [",".join('"' + value.replace('"', '""') + '"' for value in row) + "\n" for row in rows]
     lines = [2 + "".join(quoted[:place]).count("\n") for place in range(len(rows))]
-    records, unreadable = read(tmp_path_factory.getbasetemp(), "a,b,c\n" + "".join(quoted), connection=shared_connection())
+    records, unreadable = read(
+        tmp_path_factory.getbasetemp(), "a,b,c\n" + "".join(quoted), connection=shared_connection()
+    )
     assert unreadable == []
     assert records == [(line, *(value or None for value in row)) for line, row in zip(lines, rows, strict=True)]
 
@@ -191,14 +202,18 @@ def test_values_of_json_lines(tmp_path, line, value):
     assert records == [(1, "first"), (2, value)]
 
 
-@pytest.mark.parametrize("line", ["{", '{"a": 1', "[1]", '"a"', "null", "1", '{"a": 1} {"a": 2}', "x", "{'a': 1}", "", '{"a": "\x1f"}'])
+@pytest.mark.parametrize(
+    "line", ["{", '{"a": 1', "[1]", '"a"', "null", "1", '{"a": 1} {"a": 2}', "x", "{'a': 1}", "", '{"a": "\x1f"}']
+)
 def test_a_line_that_is_no_object_is_quarantined_by_its_number(tmp_path, line):
     records, unreadable = read(tmp_path, f'{{"a": 1}}\n{line}\n{{"a": 3}}\n', header=(), **JSON)
     assert records == [(1, "1"), (3, "3")]
     assert unreadable == [(2, "not_json")]
 
 
-@pytest.mark.parametrize("line", ['{"a": "Maria\r"}', '{"a": "Maria' + "x" * (1 << 21) + '"}'], ids=["carriage return", "long"])
+@pytest.mark.parametrize(
+    "line", ['{"a": "Maria\r"}', '{"a": "Maria' + "x" * (1 << 21) + '"}'], ids=["carriage return", "long"]
+)
 def test_lines_that_cannot_be_counted_are_refused_without_being_quoted(tmp_path, line):
     with pytest.raises(InputError, match=r"^f\.csv: ") as refused:
         read(tmp_path, f'{{"a": 1}}\n{line}\n{{"a": 3}}\n', header=(), **JSON)
@@ -235,5 +250,10 @@ def test_a_parquet_column_of_our_own_names_is_refused_or_kept_apart(tmp_path, na
 
 def test_json_is_read_as_python_reads_it(tmp_path):
     rows = [{"a": f"á{n}", "b": n} for n in range(50)]
-    records, _ = read(tmp_path, "".join(json.dumps(row, ensure_ascii=n % 2 == 0) + "\n" for n, row in enumerate(rows)), header=(), **JSON)
+    records, _ = read(
+        tmp_path,
+        "".join(json.dumps(row, ensure_ascii=n % 2 == 0) + "\n" for n, row in enumerate(rows)),
+        header=(),
+        **JSON,
+    )
     assert records == [(n + 1, f"á{n}") for n in range(50)]

@@ -23,7 +23,13 @@ SMALL_POLICY: dict[str, Any] = {
             "contact_windows": {"SP": {"business_day": "8-20", "saturday": "8-14"}, "other": {"business_day": "9-19"}},
             "offers": [{"instalments": 3, "discount_pct": 5}],
             "steps": [
-                {"code": "before", "offset_days": -5, "channel": "email", "phase": "preventive", "template": "reminder"},
+                {
+                    "code": "before",
+                    "offset_days": -5,
+                    "channel": "email",
+                    "phase": "preventive",
+                    "template": "reminder",
+                },
                 {
                     "code": "notice",
                     "offset_days": 10,
@@ -62,5 +68,7 @@ def write_policy(path: Path, changes: Mapping[Place, Any] | None = None) -> Path
     return path
 
 
-def step(code: str, offset_days: int, channel: str = "email", phase: str = "intensified", **more: Any) -> dict[str, Any]:
+def step(
+    code: str, offset_days: int, channel: str = "email", phase: str = "intensified", **more: Any
+) -> dict[str, Any]:
     return {"code": code, "offset_days": offset_days, "channel": channel, "phase": phase, "template": "t", **more}

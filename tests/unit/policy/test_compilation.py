@@ -10,11 +10,11 @@ from typing import Any
 
 import duckdb
 import pytest
+from tests.unit.policy.small_policy import STEPS, VERSION, Place, changed, write_policy
 
 from regua.policy.compilation import TABLES, compile_policies
 from regua.policy.policies import Policies, load_policies
 from regua.policy.policy_file import Conditions
-from tests.unit.policy.small_policy import STEPS, VERSION, Place, changed, write_policy
 
 
 @pytest.fixture
@@ -26,6 +26,14 @@ def warehouse() -> Any:
 @pytest.fixture(scope="module")
 def shipped(project_dir: Path) -> Policies:
     return load_policies(project_dir / "include" / "policies")
+
+
+@pytest.fixture(scope="module")
+def compiled(shipped: Policies) -> Any:
+    """The shipped policies in a warehouse; only read."""
+    with duckdb.connect() as connection:
+        compile_policies(connection, shipped)
+        yield connection
 
 
 def _rows(warehouse: duckdb.DuckDBPyConnection, table: str) -> list[dict[str, Any]]:
@@ -41,10 +49,9 @@ def _compiled(warehouse: duckdb.DuckDBPyConnection, folder: Path, changes: dict[
     return policies.default.versions[0].version_hash
 
 
-def test_what_is_read_back_is_what_was_written(warehouse: duckdb.DuckDBPyConnection, shipped: Policies) -> None:
+def test_what_is_read_back_is_what_was_written(compiled: duckdb.DuckDBPyConnection, shipped: Policies) -> None:
     """Each shipped version is put together again from the tables and compared with its file."""
-    compile_policies(warehouse, shipped)
-    read = {table: _rows(warehouse, table) for table in TABLES}
+    read = {table: _rows(compiled, table) for table in TABLES}
     assert all(read.values()), f"tables without a row prove nothing: {[t for t, rows in read.items() if not rows]}"
     assert {row["policy_code"]: row["is_default"] for row in read["policies"]} == {
         policy.code: policy.content.default for policy in shipped
@@ -52,46 +59,68 @@ def test_what_is_read_back_is_what_was_written(warehouse: duckdb.DuckDBPyConnect
     versions = [version for policy in shipped for version in policy.versions]
     assert len(read["versions"]) == len(versions)
     for version in versions:
-        mine = {table: [r for r in rows if r.get("version_hash") == version.version_hash] for table, rows in read.items()}
+        mine = {
+            table: [r for r in rows if r.get("version_hash") == version.version_hash] for table, rows in read.items()
+        }
         [row] = mine["versions"]
         content = version.content
         assert (row["policy_code"], row["effective_from"], row["effective_to"]) == (
-            version.policy_code, version.effective_from, version.effective_to,
-        )  # fmt: skip
+            version.policy_code,
+            version.effective_from,
+            version.effective_to,
+        )
         for part in (content.late_charges, content.limits, content.thresholds, content.clearing):
             assert {name: row[name] for name in type(part).model_fields} == part.model_dump()
         assert (row["tolerance_amount"], row["prescription_years"], row["feed_max_age_days"]) == (
-            content.tolerance_amount, content.prescription_years, content.feed_max_age_days,
-        )  # fmt: skip
+            content.tolerance_amount,
+            content.prescription_years,
+            content.feed_max_age_days,
+        )
 
         applies_to = {(r["segment_code"], r["person_type_code"]) for r in mine["assignments"]}
         assert applies_to == (
             set()
             if content.applies_to is None
-            else {(s, p) for s in content.applies_to.segments or [None] for p in content.applies_to.person_types or [None]}
+            else {
+                (s, p) for s in content.applies_to.segments or [None] for p in content.applies_to.person_types or [None]
+            }
         )
         assert {(r["segment_code"], r["instalment_count"], r["discount_pct"]) for r in mine["offers"]} == {
-            (segment, offer.instalments, offer.discount_pct) for offer in content.offers for segment in offer.segments or [None]
+            (segment, offer.instalments, offer.discount_pct)
+            for offer in content.offers
+            for segment in offer.segments or [None]
         }
 
-        assert [r["step_code"] for r in sorted(mine["steps"], key=lambda r: r["position"])] == [s.code for s in content.steps]
+        assert [r["step_code"] for r in sorted(mine["steps"], key=lambda r: r["position"])] == [
+            s.code for s in content.steps
+        ]
         for step in content.steps:
             [row] = [r for r in mine["steps"] if r["step_code"] == step.code]
             lists = {
                 "segments": {r["segment_code"] for r in mine["step_segments"] if r["step_code"] == step.code},
-                "person_types": {r["person_type_code"] for r in mine["step_person_types"] if r["step_code"] == step.code},
-                "payment_methods": {r["payment_method_code"] for r in mine["step_payment_methods"] if r["step_code"] == step.code},
-            }  # fmt: skip
+                "person_types": {
+                    r["person_type_code"] for r in mine["step_person_types"] if r["step_code"] == step.code
+                },
+                "payment_methods": {
+                    r["payment_method_code"] for r in mine["step_payment_methods"] if r["step_code"] == step.code
+                },
+            }
             rebuilt = Conditions.model_validate(
                 {name: sorted(lists[name]) if name in lists else row[name] for name in Conditions.model_fields}
             )
             assert rebuilt == step.conditions
-            assert {name: row[f"is_limited_to_{name}"] for name in lists} == {name: bool(codes) for name, codes in lists.items()}
+            assert {name: row[f"is_limited_to_{name}"] for name in lists} == {
+                name: bool(codes) for name, codes in lists.items()
+            }
             assert {
-                "offset_days": row["offset_days"], "channel": row["channel_code"], "phase": row["phase_code"],
-                "template": row["template_code"], "notice": row["notice_code"], "holdout_pct": row["holdout_pct"],
+                "offset_days": row["offset_days"],
+                "channel": row["channel_code"],
+                "phase": row["phase_code"],
+                "template": row["template_code"],
+                "notice": row["notice_code"],
+                "holdout_pct": row["holdout_pct"],
                 "fallback_for": row["fallback_for_channel_code"],
-            } == step.model_dump(exclude={"code", "conditions", "limits", "variants"})  # fmt: skip
+            } == step.model_dump(exclude={"code", "conditions", "limits", "variants"})
             assert row["is_legal_notice"] == (step.notice is not None)
             limits = content.limits_of(step).model_dump()
             assert {name: row[name] for name in limits} == limits
@@ -101,40 +130,53 @@ def test_what_is_read_back_is_what_was_written(warehouse: duckdb.DuckDBPyConnect
             ]
 
 
-def test_types_are_exact(warehouse: duckdb.DuckDBPyConnection, shipped: Policies) -> None:
-    compile_policies(warehouse, shipped)
-    described = warehouse.execute(
+def test_types_are_exact(compiled: duckdb.DuckDBPyConnection) -> None:
+    described = compiled.execute(
         "select column_name, data_type from information_schema.columns where table_schema = 'policy'"
     ).fetchall()
     assert {kind for _, kind in described} == {
-        "VARCHAR", "BOOLEAN", "DATE", "INTEGER", "DECIMAL(18,2)", "DECIMAL(5,2)",
-    }  # fmt: skip
+        "VARCHAR",
+        "BOOLEAN",
+        "DATE",
+        "INTEGER",
+        "DECIMAL(18,2)",
+        "DECIMAL(5,2)",
+    }
     assert {kind for name, kind in described if name.endswith("_amount")} == {"DECIMAL(18,2)"}
     assert {kind for name, kind in described if name.endswith("_pct")} == {"DECIMAL(5,2)"}
 
 
-def test_keys_are_unique(warehouse: duckdb.DuckDBPyConnection, shipped: Policies) -> None:
+def test_keys_are_unique(compiled: duckdb.DuckDBPyConnection) -> None:
     keys = {
-        "policies": "policy_code", "versions": "version_hash", "steps": "version_hash, step_code",
-        "assignments": "version_hash, segment_code, person_type_code", "offers": "version_hash, segment_code",
+        "policies": "policy_code",
+        "versions": "version_hash",
+        "steps": "version_hash, step_code",
+        "assignments": "version_hash, segment_code, person_type_code",
+        "offers": "version_hash, segment_code",
         "windows": "version_hash, channel_code, state_code, day_type_code",
-        "variants": "version_hash, step_code, variant_code", "step_segments": "version_hash, step_code, segment_code",
+        "variants": "version_hash, step_code, variant_code",
+        "step_segments": "version_hash, step_code, segment_code",
         "step_person_types": "version_hash, step_code, person_type_code",
         "step_payment_methods": "version_hash, step_code, payment_method_code",
-    }  # fmt: skip
+    }
     assert keys.keys() == TABLES.keys()
-    compile_policies(warehouse, shipped)
     for table, key in keys.items():
-        repeated = warehouse.execute(f"select {key} from policy.{table} group by all having count(*) > 1").fetchall()
+        repeated = compiled.execute(f"select {key} from policy.{table} group by all having count(*) > 1").fetchall()
         assert repeated == [], table
 
 
 def test_each_day_has_one_version_of_each_policy_that_has_begun(
-    warehouse: duckdb.DuckDBPyConnection, shipped: Policies
+    compiled: duckdb.DuckDBPyConnection, shipped: Policies
 ) -> None:
-    compile_policies(warehouse, shipped)
-    for day in (date(1990, 1, 1), date(2024, 12, 31), date(2025, 1, 1), date(2025, 12, 31), date(2026, 1, 1), date(2060, 12, 31)):
-        found = warehouse.execute(
+    for day in (
+        date(1990, 1, 1),
+        date(2024, 12, 31),
+        date(2025, 1, 1),
+        date(2025, 12, 31),
+        date(2026, 1, 1),
+        date(2060, 12, 31),
+    ):
+        found = compiled.execute(
             "select policy_code from policy.versions where $1 between effective_from and effective_to", [day]
         ).fetchall()
         expected = {policy.code: 1 for policy in shipped if policy.version_on(day)}
@@ -144,27 +186,40 @@ def test_each_day_has_one_version_of_each_policy_that_has_begun(
 
 # Channel, state, type of day and the hours on it: domain rules for contacts, as SQL finds them.
 _WINDOWS = [
-    ("call", "SP", "business_day", (8, 20)), ("call", "SP", "saturday", (8, 14)),
-    ("call", "SP", "sunday", None), ("call", "SP", "holiday", None),
-    ("sms", "RJ", "business_day", (9, 19)), ("sms", "RJ", "saturday", None),
-    ("whatsapp", "ES", "business_day", (8, 19)), ("whatsapp", "ES", "saturday", None),
-    ("call", "AM", "business_day", (9, 19)), ("call", "AM", "saturday", None), ("call", "AM", "holiday", None),
-    ("call", "AL", "business_day", (8, 20)), ("call", "AL", "saturday", (8, 14)), ("call", "AL", "sunday", None),
-    ("sms", "BA", "business_day", (9, 19)), ("sms", "BA", "saturday", None),
-    ("sms", "other", "business_day", (9, 19)), ("sms", "other", "saturday", None), ("sms", "other", "holiday", None),
-    ("email", "RJ", "business_day", (8, 20)), ("email", "RJ", "saturday", (8, 14)), ("email", "other", "sunday", None),
-    ("letter", "RJ", "sunday", (0, 24)), ("letter", "other", "holiday", (0, 24)),
-]  # fmt: skip
+    ("call", "SP", "business_day", (8, 20)),
+    ("call", "SP", "saturday", (8, 14)),
+    ("call", "SP", "sunday", None),
+    ("call", "SP", "holiday", None),
+    ("sms", "RJ", "business_day", (9, 19)),
+    ("sms", "RJ", "saturday", None),
+    ("whatsapp", "ES", "business_day", (8, 19)),
+    ("whatsapp", "ES", "saturday", None),
+    ("call", "AM", "business_day", (9, 19)),
+    ("call", "AM", "saturday", None),
+    ("call", "AM", "holiday", None),
+    ("call", "AL", "business_day", (8, 20)),
+    ("call", "AL", "saturday", (8, 14)),
+    ("call", "AL", "sunday", None),
+    ("sms", "BA", "business_day", (9, 19)),
+    ("sms", "BA", "saturday", None),
+    ("sms", "other", "business_day", (9, 19)),
+    ("sms", "other", "saturday", None),
+    ("sms", "other", "holiday", None),
+    ("email", "RJ", "business_day", (8, 20)),
+    ("email", "RJ", "saturday", (8, 14)),
+    ("email", "other", "sunday", None),
+    ("letter", "RJ", "sunday", (0, 24)),
+    ("letter", "other", "holiday", (0, 24)),
+]
 
 
 @pytest.mark.parametrize(
     ("channel", "state", "day_type", "hours"), _WINDOWS, ids=[f"{c} {s} {d}" for c, s, d, _ in _WINDOWS]
 )
 def test_the_default_policy_keeps_the_contact_windows_of_the_states(
-    warehouse: duckdb.DuckDBPyConnection, shipped: Policies, channel: str, state: str, day_type: str, hours: tuple[int, int] | None
-) -> None:  # fmt: skip
-    compile_policies(warehouse, shipped)
-    found = warehouse.execute(
+    compiled: duckdb.DuckDBPyConnection, channel: str, state: str, day_type: str, hours: tuple[int, int] | None
+) -> None:
+    found = compiled.execute(
         "select opens_minute, closes_minute from policy.windows join policy.versions using (version_hash) "
         "where policy_code = 'default' and channel_code = ? and state_code = ? and day_type_code = ?",
         [channel, state, day_type],
@@ -172,10 +227,9 @@ def test_the_default_policy_keeps_the_contact_windows_of_the_states(
     assert found == ([] if hours is None else [(hours[0] * 60, hours[1] * 60)])
 
 
-def test_every_state_and_other_has_rows_of_every_channel(warehouse: duckdb.DuckDBPyConnection, shipped: Policies) -> None:
+def test_every_state_and_other_has_rows_of_every_channel(compiled: duckdb.DuckDBPyConnection) -> None:
     """Joined by equality: a state without rows would never be contacted and nobody would see why."""
-    compile_policies(warehouse, shipped)
-    counted = warehouse.execute(
+    counted = compiled.execute(
         "select version_hash, count(distinct (channel_code, state_code)) from policy.windows group by version_hash"
     ).fetchall()
     assert {count for _, count in counted} == {5 * 28}
