@@ -35,7 +35,7 @@ run: $(AIRFLOW_READY) ## set everything up, make sample data and run one night o
 
 .PHONY: test
 test: $(ENVIRONMENT) ## set everything up and run all tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 .PHONY: lint
 lint: $(ENVIRONMENT) ## check style, SQL, types and the lock file; changes nothing

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -111,7 +110,7 @@ def test_a_home_in_which_no_night_was_run_says_so(tmp_path):
 
 
 READER = """
-import sys, duckdb
+import os, sys, duckdb
 path, count = sys.argv[1] + "/serving.duckdb", 0
 print("reading", flush=True)
 seen = {}
@@ -121,6 +120,8 @@ while not sys.stdin.closed:
         rows = [serving.execute(f"select count(*) from {name}").fetchall()[0][0] for (name,) in serving.execute(
             "select table_name from information_schema.tables order by 1").fetchall()]
     assert len(days) == 1, days
+    for _ in range(300):
+        os.close(os.open(path, os.O_RDONLY))
     seen.setdefault(days[0][0], set()).add(tuple(rows))
     count += 1
     if count >= int(sys.argv[2]):
@@ -145,7 +146,6 @@ def test_a_reader_hammering_through_swaps_sees_one_whole_night_each_time(nights:
         # Of the newest day, so that going back is not refused.
         assert serving._swap(serving_dir, generations[swaps % 2], date.max)
         swaps += 1
-        time.sleep(0.002)
     output, errors = reader.communicate()
     assert reader.returncode == 0, errors
     seen = json.loads(output)
