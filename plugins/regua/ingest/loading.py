@@ -221,8 +221,8 @@ class _FeedLoad:
         self._connection.execute(
             # Contents are compared of the repeated keys alone: of all keys, that is a fifth of the whole load.
             f"create or replace temp table repeated as "
-            f"with keys as (select {key} as key_text from typed where _fault is null group by {key} having count(*) > "
-            "1) "
+            f"with keys as (select {key} as key_text from typed where _fault is null group by {key} "
+            "having count(*) > 1) "
             f"select key_text, count(distinct row({columns})) as contents, min(_line) as first_line "
             f"from typed join keys on {key} = key_text where _fault is null group by key_text"
         )
@@ -369,8 +369,8 @@ class _FeedLoad:
             f"timestamp {literal(str(self._arrival.landed_at))}, reason_code from replaced order by _batch_id, _line"
         )
         self._connection.execute(
-            f"insert into raw.{self._entity.name} by name select {columns}, {self._lineage} from typed where _fate is "
-            "null"
+            f"insert into raw.{self._entity.name} by name select {columns}, {self._lineage} from typed "
+            "where _fate is null"
         )
 
     def _quarantine(self) -> tuple[int, Decimal]:

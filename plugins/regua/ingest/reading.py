@@ -92,8 +92,8 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, plain: Path, file: LandedFi
     try:
         connection.execute(
             f"create temp table records as select * from read_csv({literal(str(plain))}, columns = {columns}, "
-            f"delim = {literal(dialect.delimiter)}, quote = {literal(dialect.quote)}, escape = "
-            f"{literal(dialect.quote)}, "
+            f"delim = {literal(dialect.delimiter)}, quote = {literal(dialect.quote)}, "
+            f"escape = {literal(dialect.quote)}, "
             f"header = true, auto_detect = false, strict_mode = true, null_padding = false, nullstr = '', "
             f"max_line_size = {_MAX_RECORD_BYTES}, ignore_errors = true, store_rejects = true, rejects_limit = 0)"
         )
@@ -101,8 +101,7 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, plain: Path, file: LandedFi
         raise InputError(f"{file.shown_name}: cannot be read as CSV: {_first_line(error)}") from error
     connection.execute(
         "create or replace temp table rejected as select line, min_by(error_type, coalesce(column_idx, 0))::varchar "
-        "as kind, "
-        "any_value(csv_line) as record from reject_errors group by line"
+        "as kind, any_value(csv_line) as record from reject_errors group by line"
     )
     broken = _count(connection, "reject_errors where error_type = 'UNQUOTED VALUE'")
     if broken or _count(connection, "records") + _count(connection, "rejected") + 1 != file.line_count:
