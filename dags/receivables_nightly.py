@@ -1,8 +1,9 @@
 """
 ### receivables_nightly
 
-Lands what the company's systems exported, checks it, loads it, builds the models, checks them, publishes them for BI.
-It contacts nobody: the DAGs that do start from the asset published by `serve`.
+Lands what the company's systems exported, checks it, loads it, builds the models, decides who would be contacted
+(`dunning`), checks all that, publishes it for BI. It contacts nobody: the DAGs that do start from the asset published
+by `serve`.
 
 **Inputs** the inbox folders of the sources in `REGUA_SOURCES`. **Output** the asset `serving`: a new generation below
 `REGUA_HOME/serving`. **`as_of`** is the run's logical date in America/Sao_Paulo, so a backfill describes past days.
@@ -17,7 +18,8 @@ Whatever fails, the last good night is still served, and clearing a failed task 
   the export, then clear `land`.
 - **`gate_raw`, `gate_marts`** What was loaded or built is not plausible. Open the Data Docs the log names; see
   docs/runbooks/gate-failed.md.
-- **`staging`, `intermediate`, `marts`** A model or its test failed; the log names it. Mend it, then clear from there.
+- **`staging`, `intermediate`, `marts`, `dunning`** A model or its test failed; the log names it. Mend it, then clear
+  from there.
 - **any, with "busy"** Somebody runs a night by hand. Wait: the task tries again three times, five minutes apart.
 """
 
@@ -57,7 +59,8 @@ def receivables_nightly() -> None:
     staged = stage.override(task_id="staging")("staging", checked)
     intermediate = stage.override(task_id="intermediate")("intermediate", staged)
     marts = stage.override(task_id="marts")("marts", intermediate)
-    checked_marts = stage.override(task_id="gate_marts")("gate_marts", marts)
+    dunning = stage.override(task_id="dunning")("dunning", marts)
+    checked_marts = stage.override(task_id="gate_marts")("gate_marts", dunning)
     stage.override(task_id="serve", outlets=[SERVING])("serve", checked_marts)
 
 

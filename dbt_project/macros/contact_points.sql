@@ -21,3 +21,8 @@
         when {{ matches_whole(digits, '0055' ~ national) }} then '+' || substr({{ digits }}, 3)
     end
 {%- endmacro %}
+
+{# Of a number that phone_e164 made: mobile ones have nine digits after the area code. #}
+{% macro is_mobile_number(expression) -%}
+    coalesce(length({{ expression }}) = 14, false)
+{%- endmacro %}

@@ -10,16 +10,12 @@ from typing import Any
 import duckdb
 
 from regua.contract.entities import LINEAGE_COLUMNS, load_contract
+from regua.policy.compilation import compile_policies
+from regua.policy.policies import Policies, load_policies
 from regua.settings import Settings, load_settings
+from regua.warehouse.store import create_tables
 
 PROJECT_DIR = Path(__file__).resolve().parents[2]
-SUPERSEDED_COLUMNS = {
-    "entity": "VARCHAR",
-    "_batch_id": "VARCHAR",
-    "_line": "BIGINT",
-    "_superseded_at": "TIMESTAMP",
-    "reason_code": "VARCHAR",
-}
 DEFAULTS: dict[str, dict[str, Any]] = {
     "customers": {"person_type_code": "company"},
     "subscriptions": {"status_code": "active", "start_date": "2024-01-01", "currency_code": "BRL"},
@@ -39,11 +35,10 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 def raw_columns() -> dict[str, dict[str, str]]:
     """Column types of each raw table, by table, in the contract's order."""
-    entities = {
+    return {
         entity.name: {column.name: column.sql_type for column in entity.columns} | LINEAGE_COLUMNS
         for entity in load_contract().values()
     }
-    return entities | {"superseded": SUPERSEDED_COLUMNS}
 
 
 def warehouse_settings(home: Path) -> Settings:
@@ -55,16 +50,14 @@ def warehouse_settings(home: Path) -> Settings:
 class RawWarehouse:
     """Appends versions to the raw tables, as the loader does, and reads what the models made of them."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, policies: Policies | None = None) -> None:
         self.path = path
         self._line = 0
         self._tables = raw_columns()
         path.parent.mkdir(parents=True, exist_ok=True)
         with duckdb.connect(str(path)) as connection:
-            connection.execute("create schema if not exists raw")
-            for table, columns in self._tables.items():
-                described = ", ".join(f"{name} {column_type}" for name, column_type in columns.items())
-                connection.execute(f"create table if not exists raw.{table} ({described})")
+            create_tables(connection)
+            compile_policies(connection, policies or load_policies(PROJECT_DIR / "include" / "policies"))
 
     def add(self, entity: str, loaded_at: str, rows: Iterable[Mapping[str, Any]]) -> list[int]:
         """Append one version a row, as an arrival at `loaded_at`; gives their line numbers, unique in the warehouse."""
@@ -92,6 +85,17 @@ class RawWarehouse:
                 f"insert into raw.superseded select ?, _batch_id, _line, ?, ? from raw.{entity} where _line = ?",
                 [entity, at, reason_code, line],
             )
+
+    def hear_of_payments(self, at: str) -> None:
+        """Say that the payment feed was heard of, as the loader does of a batch."""
+        self.execute(
+            "insert into ops.batches by name select * from (select 'payments' as _batch_id, 'test' as _source, "
+            "'payments' as file_set, 'payments' as entity, 'payments.csv' as _file, '' as sha256, "
+            f"timestamp '{at}' as _loaded_at, 'delta' as mode, 0 as read_count, 0 as accepted_count, "
+            "0 as quarantined_count, 0 as duplicate_count, 0 as unchanged_count, 0 as superseded_count, "
+            "0 as removed_count, 0 as read_amount, 0 as accepted_amount, 0 as quarantined_amount, "
+            "0 as duplicate_amount, '' as header, date '2000-01-01' as as_of, 1 as expected_max_age_days)"
+        )
 
     def execute(self, statement: str) -> None:
         with duckdb.connect(str(self.path)) as connection:

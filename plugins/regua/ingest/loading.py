@@ -174,6 +174,8 @@ class _FeedLoad:
         self._arrival = arrival
         self._entity = entity
         self._money = quoted(entity.money) if entity.money else "null::decimal(18, 2)"
+        # So that an invoice is left in peace while a payment of it cannot be read.
+        self._invoice_key = quoted("invoice_id") if "invoice_id" in entity.column_names else "null::varchar"
         self._lineage = (
             f"{literal(source.name)} as _source, {literal(arrival.file_name)} as _file, _line, "
             f"{literal(arrival.batch_id)} as _batch_id, timestamp {literal(str(arrival.landed_at))} as _loaded_at"
@@ -392,12 +394,13 @@ class _FeedLoad:
             f"create or replace temp table rejected as "
             f"select {lineage}, {literal(self._entity.name)} as entity, "
             "described.reason_code, described.column_name, described.message, "
-            f"{key} as key_text, {self._money} as money_amount, folded.record from typed join described using (_fault) "
+            f"{key} as key_text, {self._invoice_key} as invoice_key_text, {self._money} as money_amount, folded.record "
+            "from typed join described using (_fault) "
             "join (select _line, to_json(records)::varchar as record from records) as folded using (_line) "
             "where _fate = 'quarantined' "
             "union all by name "
             f"select {lineage}, {literal(self._entity.name)} as entity, reason_code, null as column_name, message, "
-            "null as key_text, null as money_amount, record from unreadable order by _line"
+            "null as key_text, null as invoice_key_text, null as money_amount, record from unreadable order by _line"
         )
         self._connection.execute("insert into quarantine.rejected_rows by name select * from rejected")
         return self._totals("rejected", money="money_amount")

@@ -1,6 +1,6 @@
 """The stages of a night, each a function of the night and the stores, each safe to run again.
 
-    land → load → gate_raw → staging → intermediate → marts → gate_marts → serve
+    land → load → gate_raw → staging → intermediate → marts → dunning → gate_marts → serve
 
 A stage reads what the one before it wrote; a failed one leaves what is served as it was.
 """
@@ -171,6 +171,7 @@ STAGES: dict[str, Stage] = {
     "staging": partial(model_night, "staging"),
     "intermediate": partial(model_night, "intermediate"),
     "marts": partial(model_night, "marts"),
+    "dunning": partial(model_night, "dunning"),
     "gate_marts": partial(check_night, "marts"),
     "serve": serve_night,
 }
@@ -254,7 +255,7 @@ def _require_checked_marts(execute: Callable[[str], Any], night: Night) -> None:
     """What lies in the marts was built last by this night, and its gate passed since."""
     row = execute(
         "select stage, as_of, known_at, run_id from ops.stage_runs "
-        "where stage in ('staging', 'intermediate', 'marts', 'gate_marts') and state = 'succeeded' "
+        "where stage in ('staging', 'intermediate', 'marts', 'dunning', 'gate_marts') and state = 'succeeded' "
         "order by started_at desc limit 1"
     ).fetchone()
     if row is None or row[0] != "gate_marts" or (row[1], row[2]) != (night.as_of, night.known):

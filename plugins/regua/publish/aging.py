@@ -15,7 +15,7 @@ from regua.errors import InputError
 from regua.instants import read_instant, write_instant
 from regua.publish.serving import current_generation, read_serving_manifest
 from regua.settings import Settings
-from regua.transform.dbt_run import replay
+from regua.transform.dbt_run import RECEIVABLES_LAYERS, replay
 
 _BUCKETS = (
     "select aging_bucket_code, invoice_count, customer_count, open_amount from {table} "
@@ -100,7 +100,7 @@ def read_aging(
     settings.work_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=settings.work_dir) as scratch:
         path = Path(scratch) / "replay.duckdb"
-        replay(settings, as_of, known, path)
+        replay(settings, as_of, known, path, layers=RECEIVABLES_LAYERS)
         with duckdb.connect(str(path), read_only=True) as replayed:
             return _aging(replayed, "marts.", as_of, known, currency, quarantined)
 

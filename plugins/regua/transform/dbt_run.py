@@ -24,13 +24,33 @@ if TYPE_CHECKING:
 # In the order in which they are built.
 LAYERS: dict[str, tuple[str, ...]] = {
     "staging": ("path:seeds", "path:models/staging"),
-    "intermediate": ("path:models/intermediate",),
-    "marts": ("path:models/marts",),
+    "intermediate": ("path:models/intermediate/receivables",),
+    "marts": ("path:models/marts/receivables",),
+    "dunning": ("path:models/intermediate/dunning", "path:models/marts/dunning"),
 }
+# What the aging of a day needs: a replay of it decides nothing.
+RECEIVABLES_LAYERS = ("staging", "intermediate", "marts")
 # Unit tests try the models' logic on invented rows: they belong to the project's tests, not to a night. An exposure
 # only names who reads a model: there is nothing to build, and dbt says so with a status that is none of the good ones.
 NOT_AT_NIGHT = ("unit_test", "exposure")
 GOOD_STATUSES = ("success", "pass", "warn")
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledModel:
+    """One model as SQL that reads `as_of` and `known_at` from variables of its connection.
+
+    `relation` is schema and table; `columns` are the described ones with their types; `upstream` the names of the models
+    it reads, `sources` the sources it reads itself, as schema.table.
+    """
+
+    name: str
+    relation: str
+    materialized: str
+    sql: str
+    columns: Mapping[str, str]
+    upstream: tuple[str, ...]
+    sources: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +93,7 @@ def replay(
     previous_as_of: dt.date | None = None,
     previous_known_at: dt.datetime | None = None,
     tolerance_amount: Decimal = Decimal("0.00"),
+    layers: Sequence[str] = tuple(LAYERS),
 ) -> list[ModelOutcome]:
     """Build a night anew in a DuckDB file of its own at `path`, reading the warehouse and never writing to it.
 
@@ -85,8 +106,8 @@ def replay(
         raise InputError(f"{path} cannot be called warehouse: that is the name the replay knows the warehouse by.")
     path.parent.mkdir(parents=True, exist_ok=True)
     night = _night_variables(as_of, known_at, previous_as_of, previous_known_at, tolerance_amount)
-    everything = [selector for selectors in LAYERS.values() for selector in selectors]
-    return _build(settings, everything, night, target="replay", path=path)
+    selectors = [selector for layer in layers for selector in LAYERS[layer]]
+    return _build(settings, selectors, night, target="replay", path=path)
 
 
 def run_unit_tests(settings: Settings, path: Path) -> list[ModelOutcome]:
@@ -95,6 +116,37 @@ def run_unit_tests(settings: Settings, path: Path) -> list[ModelOutcome]:
     night = _night_variables(first_day.date(), first_day, None, None, Decimal("0.00"))
     arguments = ["test", "--select", "test_type:unit"]
     return _invoke(settings, arguments, night, target="warehouse", path=path)
+
+
+def compile_models(settings: Settings) -> list[CompiledModel]:
+    """Every model, those it reads before it."""
+    # The night is not written into the SQL: any day will do.
+    first_day = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+    night = _night_variables(first_day.date(), first_day, None, None, Decimal("0.00"))
+    nodes = _dbt(settings, ["compile", "--select", "path:models"], night, target="simulation", path=None)
+    compiled = {node.node.unique_id: node.node for node in nodes if node.node.resource_type == "model"}
+    ordered: dict[str, CompiledModel] = {}
+
+    def place(unique_id: str) -> None:
+        node = compiled[unique_id]
+        upstream = [other for other in node.depends_on.nodes if other in compiled]
+        for other in upstream:
+            if other not in ordered:
+                place(other)
+        ordered[unique_id] = CompiledModel(
+            name=node.name,
+            relation=f"{node.schema}.{node.name}",
+            materialized=str(node.config.materialized),
+            sql=node.compiled_code or "",
+            columns={column.name: column.data_type or "" for column in node.columns.values()},
+            upstream=tuple(compiled[other].name for other in upstream),
+            sources=tuple(other.partition("source.regua.")[2] for other in node.depends_on.nodes if "source." in other),
+        )
+
+    for unique_id in compiled:
+        if unique_id not in ordered:
+            place(unique_id)
+    return list(ordered.values())
 
 
 def _night_variables(
@@ -134,12 +186,24 @@ def _build(
 def _invoke(
     settings: Settings, arguments: Sequence[str], night: Mapping[str, str], *, target: str, path: Path
 ) -> list[ModelOutcome]:
+    outcomes = [_outcome(node) for node in _dbt(settings, arguments, night, target=target, path=path)]
+    # What runs before the first model is no model: it would hide that nothing was built.
+    outcomes = [outcome for outcome in outcomes if outcome.kind != "operation"]
+    if not outcomes:
+        raise InputError(f"dbt found nothing to run for {' '.join(arguments)}: nothing was built and nothing tested.")
+    return outcomes
+
+
+def _dbt(
+    settings: Settings, arguments: Sequence[str], night: Mapping[str, str], *, target: str, path: Path | None
+) -> Sequence[NodeResult]:
+    """What one dbt command did. Raises InputError naming what failed."""
     from dbt.cli.main import dbtRunner
 
     work_dir = settings.work_dir / "dbt"
     work_dir.mkdir(parents=True, exist_ok=True)
     variables = {
-        "REGUA_DBT_PATH": str(path),
+        "REGUA_DBT_PATH": str(path) if path else ":memory:",
         "REGUA_DBT_MEMORY": settings.warehouse_memory,
         "REGUA_DBT_THREADS": str(settings.warehouse_threads),
         "REGUA_DBT_WAREHOUSE": str(settings.warehouse_path),
@@ -157,15 +221,12 @@ def _invoke(
             ]
         )
     nodes: Sequence[NodeResult] = getattr(result.result, "results", None) or []
-    outcomes = [_outcome(node) for node in nodes]
-    failed = [outcome for outcome in outcomes if outcome.status not in GOOD_STATUSES]
+    failed = [outcome for outcome in map(_outcome, nodes) if outcome.status not in GOOD_STATUSES]
     if failed:
         raise InputError(_failure(failed, work_dir))
     if result.exception is not None:
         raise InputError(f"dbt could not run the models: {result.exception}") from result.exception
-    if not outcomes:
-        raise InputError(f"dbt found nothing to run for {' '.join(arguments)}: nothing was built and nothing tested.")
-    return outcomes
+    return nodes
 
 
 def _outcome(node: NodeResult) -> ModelOutcome:

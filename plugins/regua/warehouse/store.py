@@ -28,8 +28,10 @@ create table if not exists raw.superseded (
 create table if not exists quarantine.rejected_rows (
     _source varchar not null, _file varchar not null, _line bigint not null, _batch_id varchar not null,
     _loaded_at timestamp not null, entity varchar not null, reason_code varchar not null, column_name varchar,
-    message varchar not null, key_text varchar, money_amount decimal(18, 2), record varchar
+    message varchar not null, key_text varchar, money_amount decimal(18, 2), record varchar, invoice_key_text varchar
 );
+-- A warehouse of before lacks it; of what was refused then nobody knows which invoice it was about.
+alter table quarantine.rejected_rows add column if not exists invoice_key_text varchar;
 create table if not exists ops.batches (
     _batch_id varchar not null, _source varchar not null, file_set varchar not null, entity varchar not null,
     _file varchar not null, sha256 varchar not null, _loaded_at timestamp not null, mode varchar not null,
@@ -67,17 +69,22 @@ def writing(settings: Settings, *, readable_dirs: Sequence[Path] = ()) -> Iterat
     settings.warehouse_path.parent.mkdir(parents=True, exist_ok=True)
     settings.work_dir.mkdir(parents=True, exist_ok=True)
     with duckdb.connect(str(settings.warehouse_path), config=_config(settings)) as connection:
-        connection.execute(_OWN_TABLES)
-        for entity in load_contract().values():
-            columns = {column.name: column.sql_type for column in entity.columns} | LINEAGE_COLUMNS
-            written = ", ".join(f"{name} {sql_type}" for name, sql_type in columns.items())
-            connection.execute(f"create table if not exists raw.{entity.name} ({written})")
-            # A warehouse older than the contract lacks its newest columns; what was loaded before has them empty.
-            for name, sql_type in columns.items():
-                connection.execute(f"alter table raw.{entity.name} add column if not exists {name} {sql_type}")
+        create_tables(connection)
         confine(connection, [settings.work_dir, *readable_dirs])
         yield connection
         connection.execute("checkpoint")
+
+
+def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make what is missing of the tables that Python writes; what is there stays."""
+    connection.execute(_OWN_TABLES)
+    for entity in load_contract().values():
+        columns = {column.name: column.sql_type for column in entity.columns} | LINEAGE_COLUMNS
+        written = ", ".join(f"{name} {sql_type}" for name, sql_type in columns.items())
+        connection.execute(f"create table if not exists raw.{entity.name} ({written})")
+        # A warehouse older than the contract lacks its newest columns; what was loaded before has them empty.
+        for name, sql_type in columns.items():
+            connection.execute(f"alter table raw.{entity.name} add column if not exists {name} {sql_type}")
 
 
 @contextmanager

@@ -11,7 +11,8 @@ final as (
         amount,
         currency_code,
         reason_code,
-        _source
+        _source,
+        _loaded_at
     from versions
 )
 

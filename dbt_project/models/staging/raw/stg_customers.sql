@@ -31,7 +31,8 @@ final as (
         created_date,
         merged_into_customer_id,
         policy_code,
-        _source
+        _source,
+        _loaded_at
     from typed
 )
 

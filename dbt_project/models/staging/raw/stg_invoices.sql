@@ -18,7 +18,8 @@ final as (
         payment_method_code,
         calendar_code,
         policy_code,
-        _source
+        _source,
+        _loaded_at
     from versions
 )
 

@@ -11,7 +11,8 @@ final as (
         currency_code,
         payment_method_code,
         reversed_date,
-        _source
+        _source,
+        _loaded_at
     from versions
 )
 

@@ -35,7 +35,8 @@ bank_days as (
     select
         'br-bank' as calendar_code,
         calendar_dates.calendar_date,
-        {{ is_weekday('calendar_dates.calendar_date') }} and holidays.holiday_date is null as is_business_day
+        {{ is_weekday('calendar_dates.calendar_date') }} and holidays.holiday_date is null as is_business_day,
+        holidays.holiday_date is not null as is_holiday
     from calendar_dates
     left join holidays
         on
@@ -48,11 +49,17 @@ effective_days as (
         calendar_code,
         calendar_date,
         is_business_day,
+        is_holiday,
         min(case when is_business_day then calendar_date end) over (
             partition by calendar_code
             order by calendar_date
             rows between current row and unbounded following
-        ) as effective_date
+        ) as effective_date,
+        count(case when is_business_day then 1 end) over (
+            partition by calendar_code
+            order by calendar_date
+            rows between unbounded preceding and current row
+        ) as business_day_number
     from bank_days
 ),
 
@@ -61,14 +68,18 @@ final as (
         calendar_code,
         calendar_date,
         is_business_day,
-        coalesce(effective_date, calendar_date) as effective_date
+        is_holiday,
+        coalesce(effective_date, calendar_date) as effective_date,
+        business_day_number
     from effective_days
     union all
     select
         'plain' as calendar_code,
         calendar_date,
         true as is_business_day,
-        calendar_date as effective_date
+        false as is_holiday,
+        calendar_date as effective_date,
+        row_number() over (order by calendar_date) as business_day_number
     from calendar_dates
 )
 

@@ -1,0 +1,1 @@
+"""Past days under another policy: the night's own SQL, compiled once and run day after day in memory."""
