@@ -8,10 +8,10 @@
 {%- endmacro %}
 
 {# Of candidates, the one that gives a message its step comes first. Policies may differ from invoice to invoice. #}
-{% macro highest_step_first(candidate) -%}
-    {{ phase_rank(candidate ~ ".phase_code") }} desc,
-    {{ candidate }}.offset_days desc,
-    {{ candidate }}.position desc,
-    {{ candidate }}.due_date,
-    {{ candidate }}.invoice_id
+{% macro highest_step_first() -%}
+    {{ phase_rank("phase_code") }} desc,
+    offset_days desc,
+    position desc,
+    due_date asc,
+    invoice_id asc
 {%- endmacro %}

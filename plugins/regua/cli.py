@@ -133,6 +133,51 @@ def aging(as_of: date, known_at: datetime | None, currency: str | None, output: 
     print_aging(found)
 
 
+@cli.command()
+@click.argument("customer")
+@click.option("--as-of", type=_Day(), help="Day to explain. [default: the last one run]")
+@click.option("--known-at", type=_Instant(), help="With what was known then (UTC), not by that day's night.")
+@click.option("--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def explain(customer: str, as_of: date | None, known_at: datetime | None, output: str) -> None:
+    """Why a customer is written to on a day, or is not: balance, ladder, rule by rule with the facts used."""
+    from regua.simulation.explaining import explain as account_of
+    from regua.simulation.explaining import print_explanation
+
+    settings = load_settings()
+    told = account_of(settings, customer, as_of or _last_day(settings), known_at=known_at)
+    if output == "json":
+        click.echo(json.dumps(told.to_json(), indent=1, ensure_ascii=False))
+    else:
+        print_explanation(told)
+
+
+@cli.command()
+@click.option(
+    "--policy",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Policy file to try; with two they are compared. [default: the policies in force]",
+)
+@click.option("--from", "first_day", type=_Day(), required=True, help="First day.")
+@click.option("--to", "last_day", type=_Day(), required=True, help="Last day.")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write a page with charts here.")
+@click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def simulate(files: tuple[Path, ...], first_day: date, last_day: date, html: Path | None, output: str) -> None:
+    """What a policy would have sent on past days, on the data as it was known. Contacts nobody, changes nothing."""
+    from regua.simulation.presenting import show_simulation, simulate_with_progress, write_page
+
+    found = simulate_with_progress(load_settings(), files, first_day, last_day)
+    if html is not None:
+        write_page(found, html)
+    if output == "json":
+        click.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
+    else:
+        show_simulation(found)
+        if html is not None:
+            click.echo(f"page: {html}")
+
+
 @cli.group()
 def night() -> None:
     """Look at nights that were run."""
@@ -326,6 +371,12 @@ def sample_generate(customers: int, months: int, as_of: date, seed: int) -> None
 
 def _today() -> date:
     return utc_clock().replace(tzinfo=ZoneInfo("UTC")).astimezone(_LOCAL).date()
+
+
+def _last_day(settings: Settings) -> date:
+    from regua.publish.serving import current_generation, read_serving_manifest
+
+    return date.fromisoformat(read_serving_manifest(current_generation(settings))["as_of"])
 
 
 def _settings(source_names: tuple[str, ...]) -> Settings:

@@ -125,7 +125,7 @@ class Signals:
     recent_days_late: Decimal | None
     earlier_days_late: Decimal | None
     trend_days: Decimal | None
-    overdue_share_pct: Decimal | None
+    overdue_share_pct: Decimal
     dispute_count: int
     score: Decimal | None
     profile_code: str
@@ -153,10 +153,10 @@ class PastDecision:
 
 @dataclass(frozen=True)
 class History:
-    """What earlier days decided, the oldest first, and the whole result of the newest."""
+    """What earlier days decided, the oldest first, and all rows of the newest day that has any."""
 
     decisions: tuple[PastDecision, ...] = ()
-    newest: DayResult | None = None
+    newest: Mapping[DecisionKey, Decision] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -272,19 +272,19 @@ class Candidate:
 
 
 def decide_days(
-    portfolio: Portfolio,
+    known: Callable[[date], Portfolio],
     policies: Policies,
     days: Sequence[date],
     feed_heard: Callable[[date], date | None],
 ) -> dict[date, DayResult]:
-    """Decide day after day; each sees what the earlier ones decided."""
+    """Decide day after day; each sees what is known on it, and what the earlier ones decided."""
     history = History()
     results = {}
     for as_of in days:
-        night = begin_night(portfolio, policies, as_of, feed_heard(as_of), history)
+        night = begin_night(known(as_of), policies, as_of, feed_heard(as_of), history)
         result, taken = decide_night(night)
         results[as_of] = result
-        history = History((*history.decisions, *taken), result)
+        history = History((*history.decisions, *taken), result.decisions or history.newest)
     return results
 
 
@@ -377,9 +377,11 @@ def customers_of(portfolio: Portfolio) -> dict[str, Row]:
 
 
 def end_of_merges(customers: Mapping[str, Row], customer_id: str) -> str | None:
-    """Where the merges of a customer end; None when they do not within eight links."""
+    """The registered customer at whom merges end; None when they do not within eight links, or end at nobody known."""
     for _ in range(MOST_LINKS + 1):
-        merged_into = customers.get(customer_id, {}).get("merged_into_customer_id")
+        if customer_id not in customers:
+            return None
+        merged_into = customers[customer_id].get("merged_into_customer_id")
         if merged_into is None or merged_into == customer_id:
             return customer_id
         customer_id = merged_into
@@ -535,7 +537,7 @@ def is_trusted(portfolio: Portfolio, customers: Mapping[str, Row], invoice: Row)
     """Registered customers, merges that end, and nothing of it in quarantine. Policies are looked at elsewhere."""
     customer_id, invoice_id = invoice["customer_id"], invoice["invoice_id"]
     end = end_of_merges(customers, customer_id)
-    if end is None or customer_id not in customers or end not in customers:
+    if end is None:
         return False
     return not any(is_rejection_of(row, invoice_id, {customer_id, end}) for row in portfolio.rejections)
 
@@ -621,16 +623,17 @@ def weighted_days_late(debts: Sequence[Debt]) -> Decimal | None:
     return quotient(total(debt.amount * debt.days_late for debt in paid), total(debt.amount for debt in paid))
 
 
-def overdue_share_pct(debts: Sequence[Debt]) -> Decimal | None:
+def overdue_share_pct(debts: Sequence[Debt]) -> Decimal:
+    """Where nothing is open, nothing is overdue."""
     past_due = total(debt.open_amount for debt in debts if debt.is_past_due)
-    return quotient(100 * past_due, total(debt.open_amount for debt in debts))
+    return quotient(100 * past_due, total(debt.open_amount for debt in debts)) or NO_MONEY
 
 
 def score_of(signals: Signals) -> Decimal:
-    """Where nothing is open, nothing is overdue; where nothing of the currency was paid, nothing was paid late."""
+    """Where nothing of the currency was paid, nothing was paid late."""
     on_time = Fraction(signals.on_time_pct)
     lateness = Fraction(min(signals.weighted_days_late or NO_MONEY, Decimal(50))) * 2
-    overdue = Fraction(signals.overdue_share_pct or NO_MONEY)
+    overdue = Fraction(signals.overdue_share_pct)
     return half_up((on_time * 50 + (100 - lateness) * 30 + (100 - overdue) * 20) / 100)
 
 
@@ -1147,11 +1150,9 @@ def decision_on(candidate: Candidate, outcome_code: str, is_judged: bool) -> Dec
 
 def closed_since(night: Night) -> dict[DecisionKey, Decision]:
     """Candidates that the newest day before held back, whose invoices have been paid since."""
-    if night.history.newest is None:
-        return {}
     return {
         (invoice_id, step_code): replace(decision, outcome_code="paid", open_amount=NO_MONEY)
-        for (invoice_id, step_code), decision in night.history.newest.decisions.items()
+        for (invoice_id, step_code), decision in night.history.newest.items()
         if decision.is_judged
         and decision.outcome_code not in ("eligible", "holdout", "paid")
         and invoice_id in night.debts
@@ -1277,23 +1278,12 @@ def standings_of(night: Night) -> dict[str, Standing]:
 
 
 def standing_of(night: Night, contact_id: str, past_due: Sequence[Debt]) -> Standing:
-    # A stale feed alone takes no invoice out: it keeps everybody where they stood.
+    # A stale feed takes no invoice out; the row is only marked.
     counted = [debt for debt in past_due if night.holds[debt.invoice_id] in (None, "stale_feed")]
     level = max((level_of(night, debt) for debt in counted), default=0)
     is_bureau_candidate = any(is_for_bureau(night, debt) for debt in counted)
     is_feed_stale = any(has_stale_feed(night, debt) for debt in past_due)
-    if is_feed_stale:
-        before = standing_before(night, contact_id)
-        level = min(level, STANDINGS.index(before.standing_code))
-        is_bureau_candidate = is_bureau_candidate and before.is_bureau_candidate
     return Standing(STANDINGS[level], is_bureau_candidate, is_feed_stale)
-
-
-def standing_before(night: Night, contact_id: str) -> Standing:
-    """Who had nothing past due the night before, or of whom nothing is known, was regular."""
-    regular = Standing("regular", is_bureau_candidate=False, is_feed_stale=False)
-    newest = night.history.newest
-    return regular if newest is None else newest.standings.get(contact_id, regular)
 
 
 def level_of(night: Night, debt: Debt) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import astuple
 from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from rich.table import Table
 from regua.errors import InputError
 from regua.nightly.stages import STAGES
 from regua.publish.aging import Aging, read_aging
+from regua.publish.day_plan import DayPlan, read_day_plan
 from regua.settings import Settings
 from regua.warehouse.store import reading
 
@@ -44,7 +47,9 @@ def show_night(settings: Settings, as_of: date | None, *, require_success: bool)
     if served:
         generation = Path(json.loads(stages[-1][4])["generation"])
         # The re-run of a past day is a generation of its own: what is served then tells of a later day.
-        print_aging(read_aging(settings, day, generation=generation if generation.is_dir() else None), console)
+        place = generation if generation.is_dir() else None
+        print_aging(read_aging(settings, day, generation=place), console)
+        print_day_plan(read_day_plan(settings, day, generation=place), console)
     console.print(_places(settings, day))
     for name, reason in failed:
         console.print(f"[bold red]{name} failed:[/bold red] {escape(reason)}", soft_wrap=True)
@@ -68,6 +73,19 @@ def print_aging(aging: Aging, console: Console | None = None) -> None:
     overdue = (aging.invoices_overdue, aging.customers_overdue, aging.overdue_amount)
     table.add_row("overdue", *(f"{number:,}" for number in overdue), "")
     (console or Console()).print(table)
+
+
+def print_day_plan(plan: DayPlan, console: Console | None = None) -> None:
+    """Print what would go out and what is held back. Nothing was sent by deciding it."""
+    console = console or Console()
+    title = f"the plan of {plan.as_of}: {plan.message_count:,} messages"
+    names = ("step", "channel", "currency", "messages", "invoices", "asked for", "held back")
+    console.print(_table(title, names, [astuple(step) for step in plan.steps], left=3))
+    because = ("held back because", "candidates", "customers")
+    console.print(_table("what does not go out, and why", because, plan.held_back, left=1))
+    console.print(_table("customers past due", ("standing", "customers"), plan.standings, left=1))
+    if plan.example_customer_id:
+        console.print(f"one customer's story: regua explain {plan.example_customer_id} --as-of {plan.as_of}")
 
 
 def _newest_run(warehouse: duckdb.DuckDBPyConnection, as_of: date | None) -> tuple[date, str] | None:
@@ -154,5 +172,5 @@ def _table(
         is_left = place < left or name == wide
         table.add_column(name, justify="left" if is_left else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(f"{value:,}" if isinstance(value, int) else escape(str(value)) for value in row))
+        table.add_row(*(f"{value:,}" if isinstance(value, int | Decimal) else escape(str(value)) for value in row))
     return table

@@ -47,7 +47,9 @@ class Simulation:
     last_day: date
     known_then_count: int
     sides: tuple[str, ...]
-    # side, step, channel, phase, messages, lines, payable amount, cost; currency-free counts come first
+    # days on which both sides decided: only these show in `differences`
+    shared_day_count: int
+    # side, step, channel, phase, currency, messages, lines, payable amount, cost
     steps: tuple[Row, ...]
     # side, outcome, judged candidates and days
     outcomes: tuple[Row, ...]
@@ -65,6 +67,7 @@ class Simulation:
             "from": self.first_day.isoformat(),
             "to": self.last_day.isoformat(),
             "days_known_then": self.known_then_count,
+            "days_of_both_sides": self.shared_day_count,
             "sides": list(self.sides),
             "steps": _records(
                 ("side", "step", "channel", "phase", "currency", "messages", "lines", "payable_amount", "cost_amount"),
@@ -87,7 +90,10 @@ def sides_of(settings: Settings, files: Sequence[Path], *, is_published: bool) -
     if len(files) > 2:
         raise InputError("Two policies can be compared, not more.")
     installed = load_policies(settings.policies_dir)
-    drafted = tuple(Side(str(path), _with_draft(installed, read_policy(path))) for path in files)
+    names = [path.name for path in files] if len({path.name for path in files}) == len(files) else map(str, files)
+    drafted = tuple(
+        Side(name, _with_draft(installed, read_policy(path))) for name, path in zip(names, files, strict=True)
+    )
     if len(drafted) == 2:
         return drafted
     other = Side(PUBLISHED, None) if is_published else Side(INSTALLED, installed)
@@ -233,6 +239,10 @@ def _figures(
         last_day=last_day,
         known_then_count=sum(nights.column("is_as_known_then").to_pylist()),
         sides=tuple(side.name for side in sides),
+        shared_day_count=rows(
+            "select count(*) from (select as_of_date from (select distinct side, as_of_date from decisions) "
+            f"group by as_of_date having count(*) = {len(sides)})"
+        )[0][0],
         steps=rows(
             "select side, step_code, channel_code, any_value(phase_code), currency_code, count(*), sum(line_count), "
             "sum(payable_amount), sum(cost_amount) from messages inner join sides using (side) "

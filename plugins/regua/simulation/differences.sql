@@ -1,8 +1,17 @@
 -- Messages that one side sends and the other does not on that day, through that channel, and what became of the same
--- invoice and step there. Tables: sides, decisions, messages, two sides.
-with sent as (
+-- invoice and step there. Only days that both sides know: not every past day was published. Tables: sides, decisions,
+-- messages, of two sides.
+with shared_days as (
+    select as_of_date
+    from (select distinct side, as_of_date from decisions)
+    group by as_of_date
+    having count(*) = 2
+),
+
+sent as (
     select side, as_of_date, contact_customer_id, channel_code, message_id, step_code
     from messages
+    semi join shared_days using (as_of_date)
 ),
 
 alone as (

@@ -1,4 +1,4 @@
--- What a simulation knows before its first day. Attached: `warehouse`. Variables: first_day, last_day, share_number, share_count.
+-- What a simulation knows before its first day. Attached: `warehouse`. Variables: first_day, last_day, share_number, share_count, customer_id (or null).
 
 create schema raw;
 create schema ops;
@@ -60,18 +60,28 @@ roots as (
     select customer_id, least(customer_id, min(other_id)) as root_id from reached group by customer_id
 ),
 
-customers as (
+everybody as (
     select customer_id from warehouse.raw.customers
     union
     select customer_id from warehouse.raw.invoices
     union
     select customer_id from warehouse.raw.credits
+),
+
+grouped as (
+    select everybody.customer_id, coalesce(roots.root_id, everybody.customer_id) as root_id
+    from everybody
+    left join roots on everybody.customer_id = roots.customer_id
 )
 
-select customers.customer_id
-from customers
-left join roots on customers.customer_id = roots.customer_id
-where hash(coalesce(roots.root_id, customers.customer_id)) % getvariable('share_count') = getvariable('share_number');
+select customer_id
+from grouped
+where
+    case
+        when getvariable('customer_id') is null
+            then hash(root_id) % getvariable('share_count') = getvariable('share_number')
+        else root_id in (select root_id from grouped where customer_id = getvariable('customer_id'))
+    end;
 
 create table simulation.shared_invoices as
 select distinct invoices.invoice_id

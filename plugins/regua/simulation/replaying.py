@@ -17,7 +17,7 @@ from regua.transform.dbt_run import CompiledModel
 
 _SQL_DIR = Path(__file__).parent
 # What a decision depends on and what tells of it; the other marts are made for readers.
-_WANTED = ("fct_dunning_decisions", "fct_dunning_messages", "fct_customer_standing")
+DECISIONS = ("fct_dunning_decisions", "fct_dunning_messages", "fct_customer_standing")
 _OTHER_TABLES = ("ops.batches", "ops.confirmations", "quarantine.rejected_rows", "raw.superseded")
 # The rows that grow with the years; of the others there are few.
 _GROWING = {"invoices": "issue_date", "payments": "payment_date", "credits": "applied_date"}
@@ -34,10 +34,21 @@ _NEVER = "date '9999-12-31'"
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One of `count` shares of the customers. Nobody's messages depend on another's, so shares run side by side."""
+    """One of `count` shares of the customers, or one customer and whoever was merged with it.
+
+    Nobody's messages depend on another's, so shares can run side by side.
+    """
 
     number: int = 0
     count: int = 1
+    customer_id: str | None = None
+
+    @property
+    def is_everybody(self) -> bool:
+        return self.count == 1 and self.customer_id is None
+
+
+EVERYBODY = Share()
 
 
 class LadderReplay:
@@ -54,10 +65,11 @@ class LadderReplay:
         policies: Policies,
         first_day: date,
         last_day: date,
-        share: Share = Share(),  # noqa: B008 - frozen
+        share: Share = EVERYBODY,
+        wanted: Sequence[str] = DECISIONS,
     ) -> None:
         self._connection = connection
-        self._models = _wanted(models)
+        self._models = _needed(models, wanted)
         self._uses_day = _reading(self._models, "getvariable('as_of')")
         self._uses_knowledge = _reading(self._models, "getvariable('known_at')")
         self._known_at: datetime | None = None
@@ -99,6 +111,10 @@ class LadderReplay:
                 self._connection.execute(f"insert into {model.relation} by name {model.sql}")
             elif model.name in self._uses_day or (is_knowledge_new and model.name in self._uses_knowledge):
                 self._rebuild(model)
+        self._connection.execute(
+            "create or replace table simulation.last_standings as from marts.fct_customer_standing "
+            "where as_of_date = getvariable('as_of')"
+        )
         # Of the many who are late and nothing more, the number is enough.
         self._connection.execute(
             "insert into simulation.standing_days select as_of_date, standing_code, count(*) "
@@ -111,12 +127,13 @@ class LadderReplay:
         run = self._connection.execute
         run(f"attach '{_escaped(warehouse)}' as warehouse (read_only)")
         self._set(first_day=first_day, last_day=last_day, share_number=share.number, share_count=share.count)
+        self._set(customer_id=share.customer_id)
         run((_SQL_DIR / "prepare.sql").read_text(encoding="utf-8"))
         if run("select count(*) from simulation.nights where known_at is null").fetchall() != [(0,)]:
             raise InputError("No night was ever modelled in this warehouse: run one first (`regua run`).")
         for entity in load_contract():
             run(f"create view raw.{entity} as from warehouse.raw.{entity}")
-        if share.count > 1:
+        if not share.is_everybody:
             for entity, key in _SHARED.items():
                 run(
                     f"create or replace view raw.{entity} as select rows.* from warehouse.raw.{entity} as rows "
@@ -210,13 +227,13 @@ class LadderReplay:
         self._connection.execute(f"insert into simulation.settled_totals by name {_reading_only(totals, newly_closed)}")
         self._settled_until = as_of
 
-    def _set(self, **variables: date | datetime | int) -> None:
+    def _set(self, **variables: date | datetime | int | str | None) -> None:
         for name, value in variables.items():
             self._connection.execute(f"set variable {name} = $1", [value])
 
 
-def _wanted(models: Sequence[CompiledModel]) -> list[CompiledModel]:
-    needed = {name for wanted in _WANTED for name in _upstream(models, wanted)}
+def _needed(models: Sequence[CompiledModel], wanted: Sequence[str]) -> list[CompiledModel]:
+    needed = {name for each in wanted for name in _upstream(models, each)}
     return [model for model in models if model.name in needed]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from regua.errors import InputError
 from regua.settings import Settings
@@ -40,8 +40,8 @@ GOOD_STATUSES = ("success", "pass", "warn")
 class CompiledModel:
     """One model as SQL that reads `as_of` and `known_at` from variables of its connection.
 
-    `relation` is schema and table; `columns` are the described ones with their types; `upstream` the names of the models
-    it reads, `sources` the sources it reads itself, as schema.table.
+    `relation` is schema and table; `columns` are the described ones with their types; `upstream` the names of the
+    models it reads.
     """
 
     name: str
@@ -50,7 +50,6 @@ class CompiledModel:
     sql: str
     columns: Mapping[str, str]
     upstream: tuple[str, ...]
-    sources: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,10 @@ def compile_models(settings: Settings) -> list[CompiledModel]:
     first_day = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
     night = _night_variables(first_day.date(), first_day, None, None, Decimal("0.00"))
     nodes = _dbt(settings, ["compile", "--select", "path:models"], night, target="simulation", path=None)
-    compiled = {node.node.unique_id: node.node for node in nodes if node.node.resource_type == "model"}
+    # Of the many kinds of node that dbt's types allow, these are models.
+    compiled: dict[str, Any] = {
+        node.node.unique_id: node.node for node in nodes if node.node.unique_id.startswith("model.")
+    }
     ordered: dict[str, CompiledModel] = {}
 
     def place(unique_id: str) -> None:
@@ -137,10 +139,9 @@ def compile_models(settings: Settings) -> list[CompiledModel]:
             name=node.name,
             relation=f"{node.schema}.{node.name}",
             materialized=str(node.config.materialized),
-            sql=node.compiled_code or "",
+            sql=node.compiled_code,
             columns={column.name: column.data_type or "" for column in node.columns.values()},
             upstream=tuple(compiled[other].name for other in upstream),
-            sources=tuple(other.partition("source.regua.")[2] for other in node.depends_on.nodes if "source." in other),
         )
 
     for unique_id in compiled:

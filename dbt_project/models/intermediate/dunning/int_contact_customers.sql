@@ -33,12 +33,22 @@ rejected as (
 ),
 
 -- A circle, or a chain that is longer, does not end here: nobody knows who is meant.
-final as (
+ended as (
     select
         links_8.customer_id,
+        coalesce(ends.target_id = links_8.target_id, false) as is_ended,
         case when ends.target_id = links_8.target_id then links_8.target_id else links_8.customer_id end
-            as contact_customer_id,
-        coalesce(ends.target_id = links_8.target_id, false)
+            as contact_customer_id
+    from links_8
+    left join links as ends
+        on links_8.target_id = ends.customer_id
+),
+
+final as (
+    select
+        ended.customer_id,
+        ended.contact_customer_id,
+        ended.is_ended
         and rejected.customer_id is null
         and rejected_targets.customer_id is null as is_trusted,
         targets.person_type_code,
@@ -47,16 +57,13 @@ final as (
         targets.policy_code,
         targets.email,
         targets.phone_e164
-    from links_8
-    left join links as ends
-        on links_8.target_id = ends.customer_id
+    from ended
     inner join customers as targets
-        on case when ends.target_id = links_8.target_id then links_8.target_id else links_8.customer_id end
-            = targets.customer_id
+        on ended.contact_customer_id = targets.customer_id
     left join rejected
-        on links_8.customer_id = rejected.customer_id
+        on ended.customer_id = rejected.customer_id
     left join rejected as rejected_targets
-        on links_8.target_id = rejected_targets.customer_id
+        on ended.contact_customer_id = rejected_targets.customer_id
 )
 
 select * from final

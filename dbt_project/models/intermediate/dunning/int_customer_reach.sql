@@ -124,7 +124,7 @@ chosen as (
         is_usable,
         row_number() over (
             partition by contact_customer_id, channel_code
-            order by is_usable desc, valid_from_date desc nulls last, contact_point_id
+            order by is_usable desc, valid_from_date desc nulls last, contact_point_id asc
         ) as place
     from by_channel
 ),

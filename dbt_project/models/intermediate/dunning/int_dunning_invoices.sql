@@ -107,7 +107,8 @@ owed as (
         invoices.amount,
         invoices.open_amount,
         invoices.effective_due_date < {{ as_of() }} as is_past_due,
-        {{ dbt.datediff("invoices.due_date", as_of(), "day") }} as days_since_due,
+        {{ dbt.datediff("invoices.due_date", as_of(), "day") }}
+            as days_since_due,
         coalesce(contacts.is_trusted, false) as is_customer_trusted,
         contacts.person_type_code,
         contacts.segment_code,
@@ -247,7 +248,8 @@ placed as (
             when chosen.last_promised_date > chosen.effective_due_date then chosen.last_promised_date
             else chosen.effective_due_date
         end as clearing_from_date,
-        {{ dbt.datediff("chosen.cycle_date", as_of(), "day") }} as ladder_days
+        {{ dbt.datediff("chosen.cycle_date", as_of(), "day") }}
+            as ladder_days
     from chosen
     inner join versions
         on chosen.version_hash = versions.version_hash

@@ -37,7 +37,7 @@ tops as (
         *,
         row_number() over (
             partition by contact_customer_id, channel_code, currency_code
-            order by {{ highest_step_first("limited") }}
+            order by {{ highest_step_first() }}
         ) as place
     from limited
     where is_within_limits
@@ -52,7 +52,7 @@ messages as (
         invoice_id as top_invoice_id,
         row_number() over (
             partition by contact_customer_id, channel_code
-            order by {{ highest_step_first("tops") }}
+            order by {{ highest_step_first() }}
         ) <= messages_per_channel_and_day as is_allowed
     from tops
     where place = 1

@@ -86,7 +86,7 @@ mains as (
         past_due_hundredths,
         row_number() over (
             partition by contact_customer_id
-            order by billed_hundredths desc, currency_code
+            order by billed_hundredths desc, currency_code asc
         ) as place
     from by_currency
 ),

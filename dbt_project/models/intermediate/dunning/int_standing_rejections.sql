@@ -47,7 +47,7 @@ unreplaced as (
         = case when placed.mode_code = 'snapshot' then placed.newest_of_set_at else placed.newest_of_file_at end
 ),
 
--- What was accepted under the same key later stands in place of it, too. In the same load the two contradict each other.
+-- What was accepted under the same key later stands in place of it, too. In one load the two contradict each other.
 standing as (
     select
         unreplaced.entity,

@@ -69,7 +69,7 @@ reached as (
         coalesce(thresholds.days_since_due > thresholds.banner_after_days, false) as is_over_banner,
         coalesce(
             thresholds.days_since_due > thresholds.suspend_after_days
-            and yesterdays.business_day_number - starts.business_day_number
+            and yesterdays.business_day_number - overstepped.business_day_number
             >= thresholds.suspension_grace_business_days,
             false
         ) as is_over_suspension,
@@ -85,10 +85,10 @@ reached as (
         on
             thresholds.calendar_code = yesterdays.calendar_code
             and yesterdays.calendar_date = {{ dbt.dateadd("day", -1, as_of()) }}
-    left join business_days as starts
+    left join business_days as overstepped
         on
-            thresholds.calendar_code = starts.calendar_code
-            and thresholds.suspend_after_date = starts.calendar_date
+            thresholds.calendar_code = overstepped.calendar_code
+            and thresholds.suspend_after_date = overstepped.calendar_date
 ),
 
 ranked as (

@@ -41,7 +41,7 @@ recency as (
         days_late,
         row_number() over (
             partition by contact_customer_id
-            order by settled_date desc, invoice_id
+            order by settled_date desc, invoice_id asc
         ) <= {{ var('payer_recent_count') }} as is_recent
     from delays
     where settled_date is not null
