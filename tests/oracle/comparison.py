@@ -54,16 +54,13 @@ def _between(name: str, place: tuple[Any, ...], ours: Any, theirs: Any) -> Itera
 
 
 def _with_customers(scenario: Scenario, ids: set[str]) -> set[str]:
-    """The customers of the invoices that differ, and all that were merged with them."""
-    wanted = set(ids)
-    while True:
-        more = {
-            version.row[name]
-            for version in scenario.versions
-            if version.entity in ("invoices", "customers") and wanted & {*map(str, version.row.values())}
-            for name in ("customer_id", "invoice_id", "merged_into_customer_id")
-            if version.row.get(name)
-        }
-        if more <= wanted:
-            return wanted
-        wanted |= more
+    """The customers of the invoices that differ, all that were merged into them, and the invoices of these."""
+    invoices = [version.row for version in scenario.versions if version.entity == "invoices"]
+    wanted = ids | {row["customer_id"] for row in invoices if row["invoice_id"] in ids}
+    while merged := {
+        version.row["customer_id"]
+        for version in scenario.versions
+        if version.entity == "customers" and version.row.get("merged_into_customer_id") in wanted
+    } - wanted:
+        wanted |= merged
+    return wanted | {row["invoice_id"] for row in invoices if row["customer_id"] in wanted}

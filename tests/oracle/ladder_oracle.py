@@ -640,7 +640,8 @@ def score_of(signals: Signals) -> Decimal:
 def profile_of(signals: Signals, longest_past_due: int) -> str:
     if signals.dispute_count >= 2:
         return "disputing"
-    used_to_be_punctual = signals.earlier_days_late is not None and signals.earlier_days_late <= 3
+    # The page does not say what holds of somebody who has paid no others: not to be late with them is read as punctual.
+    used_to_be_punctual = (signals.earlier_days_late or NO_MONEY) <= 3
     gets_worse = signals.trend_days is not None and signals.trend_days >= 10
     if used_to_be_punctual and (gets_worse or longest_past_due >= 20):
         return "temporary_trouble"
@@ -886,18 +887,18 @@ def uses_of(night: Night, debt: Debt) -> list[Use]:
         for past in decisions
         if past.decision.outcome_code == "holdout" or was_sent(night, past)
     ]
-    for row in touches:
-        recorded = next((past for past in reversed(decisions) if past.step_code == row["step_code"]), None)
-        uses.append(
-            Use(
-                step_code=row["step_code"],
-                channel_code=row["channel_code"],
-                was_sent=True,
-                has_bounced=(row["step_code"], row["channel_code"]) in bounces,
-                recorded_offset=None if recorded is None else recorded.decision.offset_days,
-                recorded_notice=None if recorded is None else recorded.notice_code,
-            )
+    uses += [
+        Use(
+            step_code=row["step_code"],
+            channel_code=row["channel_code"],
+            was_sent=True,
+            has_bounced=(row["step_code"], row["channel_code"]) in bounces,
+            # A touch says neither. Where a decision of this system stands behind it, that one is there for itself.
+            recorded_offset=None,
+            recorded_notice=None,
         )
+        for row in touches
+    ]
     return uses
 
 
@@ -908,8 +909,9 @@ def offset_of(version: EffectiveVersion, use: Use) -> int | None:
 
 
 def notice_of(version: EffectiveVersion, use: Use) -> str | None:
+    """What a used step announces now; or what it announced when it was sent, where it announces nothing any more."""
     step = step_named(version, use.step_code)
-    return use.recorded_notice if step is None else step.notice
+    return (None if step is None else step.notice) or use.recorded_notice
 
 
 def contact_days(night: Night, contact_id: str) -> set[date]:

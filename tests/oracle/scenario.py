@@ -32,6 +32,7 @@ from regua.transform.dbt_run import CompiledModel, compile_models, run_layer
 LOADING, HEARING, KNOWING = time(4, 30), time(4), time(5)
 LONG_BEFORE = date(2015, 1, 1)
 SOURCE = "test"
+SUBJECTS = ("customer_id", "invoice_id")
 MESSAGE_KEY = ("contact_customer_id", "channel_code", "currency_code")
 
 
@@ -115,7 +116,7 @@ class Scenario:
         told = [
             f"{version.entity} {_brief(version.row)}{_span(version.known_from, version.replaced_on)}"
             for version in self.versions
-            if wanted & {value for value in version.row.values() if isinstance(value, str)}
+            if any(version.row.get(name) in wanted for name in SUBJECTS)
         ]
         told += [
             f"in quarantine: {_brief(vars(rejection))}"

@@ -96,6 +96,23 @@ create table marts.agg_balance_movements_daily as
         movement_code, amount::decimal(18, 2) as amount
     from (values ('opening', 30000.00), ('issued', 1025.00), ('paid', -5000.00), ('closing', 26025.00))
         as movements (movement_code, amount);
+-- One message to the customer of invoice 3 by e-mail tonight, and yesterday's of invoice 5.
+create table marts.fct_dunning_decisions as
+    select as_of_date, invoice_id, 'overdue_email' as step_code, 'cus_' || number as customer_id,
+        'cus_' || number as contact_customer_id, 'email' as channel_code, date '2026-02-13' as cycle_date,
+        60.05::decimal(18, 2) as open_amount, 'eligible' as outcome_code, 'key_' || number as step_key,
+        'message_' || number as message_id
+    from (values (date '2026-03-10', 'inv_3', 4), (date '2026-03-09', 'inv_5', 6))
+        as decided (as_of_date, invoice_id, number);
+create table marts.fct_dunning_message_lines as
+    select as_of_date, message_id, invoice_id, open_amount from marts.fct_dunning_decisions;
+create table marts.fct_dunning_messages as
+    select as_of_date, message_id, contact_customer_id, channel_code, open_amount, 1::bigint as line_count
+    from marts.fct_dunning_decisions;
+create table marts.fct_payer_signals as
+    select date '2026-03-10' as as_of_date, 'cus_4' as contact_customer_id;
+create table marts.regua_decision_trace as
+    select date '2026-03-10' as as_of_date, 'inv_3' as invoice_id;
 create table marts.dim_customers as
     select date '2026-03-10' as as_of_date, customer_id, true as has_email from raw.customers;
 """

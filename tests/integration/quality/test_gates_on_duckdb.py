@@ -43,7 +43,9 @@ SUBSCRIPTION = (
     "from ops.batches where _batch_id = 'b_payments';"
 )
 ENTITIES = tuple(load_contract())
-DATED = tuple(entity for entity in load_contract().values() if entity.is_dated)
+BILLED = ("customers", "subscriptions", "invoices", "payments", "credits")
+# Dated facts, and touches: the rows of each are made up here.
+DATED = tuple(entity for entity in load_contract().values() if entity.name not in BILLED)
 PAID_IN_MONEY = tuple(entity.name for entity in load_contract().values() if entity.money)
 
 
@@ -153,7 +155,13 @@ RAW_CASES = [
         "batch_id=b_{}",
     ),
     _for_each(
-        tuple(entity.name for entity in DATED),
+        ("touches",),
+        "{}_hold_values_of_the_contract",
+        "update raw.{} set planned_date = null",
+        "column_name=planned_date, rule_code=required, row_count=1, example_id={}_1",
+    ),
+    _for_each(
+        tuple(entity.name for entity in DATED if entity.is_dated),
         "{}_hold_values_of_the_contract",
         "update raw.{} set valid_from_date = null",
         "column_name=valid_from_date, rule_code=required, row_count=1, example_id={}_1",
@@ -229,6 +237,17 @@ RAW_CASES = [
         {"quarantine_holds_what_the_batches_rejected": "quarantined_count=1, stored_count=0"},
     ),
 ]
+
+
+def _said(entity: str, columns: str) -> str:
+    """A dated fact that holds since the first of the month, known from the night on."""
+    return (
+        f"insert into raw.{entity} by name select {columns}, date '2026-03-01' as valid_from_date, 's' as _source, "
+        f"'f.csv' as _file, 1 as _line, 'b_{entity}' as _batch_id, "
+        "timestamp '2026-03-10 05:00:00.123456' as _loaded_at;"
+    )
+
+
 MARTS_CASES = [
     ("update marts.fct_invoices set as_of_date = '2026-03-09'", {"marts_are_of_this_night": "fct_invoices"}),
     ("update marts.dim_customers set as_of_date = null", {"marts_are_of_this_night": "dim_customers"}),
@@ -291,6 +310,62 @@ MARTS_CASES = [
         {"payments_agree_with_raw": "mart_amount=14015.00"},
     ),
     ("update marts.fct_invoices set paid_amount = 0", {"payments_agree_with_raw": "mart_amount=0.00"}),
+    (
+        "update marts.regua_decision_trace set as_of_date = '2026-03-09'",
+        {"marts_are_of_this_night": "regua_decision_tr"},
+    ),
+    ("update marts.fct_payer_signals set as_of_date = '2026-03-09'", {"marts_are_of_this_night": "fct_payer_signals"}),
+    (
+        "insert into marts.fct_dunning_decisions select * replace ('over_limit' as outcome_code, null as step_key) "
+        "from marts.fct_dunning_decisions where invoice_id = 'inv_3'",
+        {"dunning_decides_each_candidate_once": "invoice_id=inv_3"},
+    ),
+    (
+        "update marts.fct_dunning_decisions set step_key = null where invoice_id = 'inv_3'",
+        {"dunning_decides_each_candidate_once": "invoice_id=inv_3"},
+    ),
+    (
+        "insert into marts.fct_dunning_decisions select * replace (date '2026-03-05' as as_of_date) "
+        "from marts.fct_dunning_decisions where invoice_id = 'inv_3'",
+        {"dunning_repeats_no_step": "sent_date=2026-03-05"},
+    ),
+    (
+        "update marts.fct_dunning_messages set open_amount = 60.06 where message_id = 'message_4'",
+        {"dunning_messages_add_up": "open_amount=60.06, lines_amount=60.05"},
+    ),
+    (
+        "update marts.fct_dunning_messages set open_amount = 60.06 where message_id = 'message_4';"
+        "update marts.fct_dunning_message_lines set open_amount = 60.06 where message_id = 'message_4'",
+        {"dunning_messages_add_up": "invoices_amount=60.05"},
+    ),
+    (
+        "delete from marts.fct_dunning_message_lines where message_id = 'message_4';"
+        "delete from marts.fct_dunning_messages where message_id = 'message_4'",
+        {"dunning_messages_add_up": "message_id=message_4"},
+    ),
+    (
+        "update marts.fct_dunning_decisions set invoice_id = 'inv_2' where invoice_id = 'inv_3';"
+        "update marts.fct_dunning_message_lines set invoice_id = 'inv_2', open_amount = 0 where invoice_id = 'inv_3';"
+        "update marts.fct_dunning_messages set open_amount = 0 where message_id = 'message_4'",
+        {"dunning_writes_to_nobody_who_must_be_left_alone": "reason_code=paid, invoice_id=inv_2"},
+    ),
+    (
+        _said("disputes", "'dis_1' as dispute_id, 'inv_3' as invoice_id"),
+        {"dunning_writes_to_nobody_who_must_be_left_alone": "reason_code=disputed"},
+    ),
+    (
+        _said("agreements", "'agr_1' as agreement_id, 'cus_4' as customer_id")
+        + _said(
+            "agreement_invoices", "'cov_1' as agreement_invoice_id, 'agr_1' as agreement_id, 'inv_3' as invoice_id"
+        ),
+        {"dunning_writes_to_nobody_who_must_be_left_alone": "reason_code=under_agreement"},
+    ),
+    (
+        _said(
+            "consents", "'con_1' as consent_id, 'cus_4' as customer_id, 'email' as channel_code, false as is_opted_in"
+        ),
+        {"dunning_writes_to_nobody_who_must_be_left_alone": "reason_code=opted_out"},
+    ),
     (CREDIT, {"credits_agree_with_raw": "raw_amount=10.00, mart_amount=0.00"}),
     (
         "alter table marts.dim_customers add column customer_name varchar",
