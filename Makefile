@@ -28,10 +28,10 @@ help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
 .PHONY: run
-run: $(AIRFLOW_READY) ## set everything up, make sample data and run one night of it through Airflow
+run: $(AIRFLOW_READY) ## set everything up, run one night of sample data through Airflow, show its plan
 	$(BIN)/regua sample generate --customers 5000 --months 24 --as-of $(AS_OF)
 	$(AIRFLOW) airflow dags test receivables_nightly $(AS_OF)T02:00:00-03:00
-	$(BIN)/regua night show --as-of $(AS_OF) --require-success
+	$(BIN)/regua night show --as-of $(AS_OF) --require-success --explain-one
 
 .PHONY: test
 test: $(ENVIRONMENT) ## set everything up and run all tests

@@ -13,6 +13,10 @@
                 {% do adapter.create_schema(api.Relation.create(database=source.database, schema=source.schema)) %}
                 {% do run_query("create table " ~ source.database ~ "." ~ source.schema ~ "." ~ source.identifier
                     ~ " (" ~ columns | join(", ") ~ ")") %}
+                {# dbt has listed the relations before this ran, and would create the mart once more. #}
+                {% do adapter.cache_added(api.Relation.create(
+                    database=source.database, schema=source.schema, identifier=source.identifier, type="table"
+                )) %}
             {% endif %}
         {% endfor %}
     {% endif %}

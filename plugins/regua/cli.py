@@ -186,11 +186,16 @@ def night() -> None:
 @night.command("show")
 @click.option("--as-of", type=_Day(), help="Business day. [default: the last one run]")
 @click.option("--require-success", is_flag=True, help="Exit with 1 unless the night was published.")
-def night_show(as_of: date | None, require_success: bool) -> None:
-    """What happened: rows in, quarantined and why, aging, gates, time per stage, where each artefact lies."""
+@click.option("--explain-one", is_flag=True, help="Also tell the story of one customer of its plan.")
+def night_show(as_of: date | None, require_success: bool, explain_one: bool) -> None:
+    """What happened: rows in, quarantined and why, aging, gates, the day's plan, time per stage, where things lie."""
     from regua.nightly.summary import show_night
 
-    show_night(load_settings(), as_of, require_success=require_success)
+    plan = show_night(load_settings(), as_of, require_success=require_success)
+    if explain_one and plan is not None and plan.example_customer_id is not None:
+        from regua.simulation.explaining import explain, print_explanation
+
+        print_explanation(explain(load_settings(), plan.example_customer_id, plan.as_of))
 
 
 @cli.group()

@@ -26,8 +26,12 @@ _WIDTH = 120
 _StageRow = tuple[str, str, float, datetime | None, str]
 
 
-def show_night(settings: Settings, as_of: date | None, *, require_success: bool) -> None:
-    """Print the newest run of `as_of`, or of all. Raises InputError when there is none, or success is required."""
+def show_night(settings: Settings, as_of: date | None, *, require_success: bool) -> DayPlan | None:
+    """Print the newest run of `as_of`, or of all; returns the plan of a night that was published.
+
+    Raises InputError when there is none, or success is required.
+    """
+    plan = None
     console = Console(width=_WIDTH) if not Console().is_terminal else Console()
     with reading(settings) as warehouse:
         run = _newest_run(warehouse, as_of)
@@ -49,12 +53,14 @@ def show_night(settings: Settings, as_of: date | None, *, require_success: bool)
         # The re-run of a past day is a generation of its own: what is served then tells of a later day.
         place = generation if generation.is_dir() else None
         print_aging(read_aging(settings, day, generation=place), console)
-        print_day_plan(read_day_plan(settings, day, generation=place), console)
+        plan = read_day_plan(settings, day, generation=place)
+        print_day_plan(plan, console)
     console.print(_places(settings, day))
     for name, reason in failed:
         console.print(f"[bold red]{name} failed:[/bold red] {escape(reason)}", soft_wrap=True)
     if require_success and not served:
         raise InputError(f"The night of {day} was not published; what was served before still is.")
+    return plan
 
 
 def print_aging(aging: Aging, console: Console | None = None) -> None:
