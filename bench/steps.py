@@ -18,7 +18,7 @@ SEEDS_DIR = PROJECT_DIR / "dbt_project" / "seeds"
 MARTS = ("dim_customers", "fct_invoices", "fct_invoice_aging", "agg_aging_daily")
 
 
-def generate(*, into: str, customers: int, as_of: str, next_into: str, next_day: str) -> Any:
+def generate(*, into: str, customers: int, as_of: str, next_into: str, next_day: str, months: int = MONTHS) -> Any:
     """Clean exports of a portfolio, and those of the day after with 1 % of its invoices changed; rows by file set.
 
     Clean, because the floor can neither quarantine nor tell a duplicate, and its results must be the night's.
@@ -27,7 +27,7 @@ def generate(*, into: str, customers: int, as_of: str, next_into: str, next_day:
     from regua.sample.portfolio import generate_next_day
 
     portfolio: dict[str, Any] = {
-        "customers": customers, "months": MONTHS, "as_of": date.fromisoformat(as_of), "seed": SEED, "dirt": False,
+        "customers": customers, "months": months, "as_of": date.fromisoformat(as_of), "seed": SEED, "dirt": False,
         "memory": "6GB", "threads": os.cpu_count() or 2,
     }  # fmt: skip
     first = write_exports(Path(into), **portfolio)
