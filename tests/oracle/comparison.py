@@ -57,10 +57,13 @@ def _with_customers(scenario: Scenario, ids: set[str]) -> set[str]:
     """The customers of the invoices that differ, all that were merged into them, and the invoices of these."""
     invoices = [version.row for version in scenario.versions if version.entity == "invoices"]
     wanted = ids | {row["customer_id"] for row in invoices if row["invoice_id"] in ids}
-    while merged := {
-        version.row["customer_id"]
-        for version in scenario.versions
-        if version.entity == "customers" and version.row.get("merged_into_customer_id") in wanted
-    } - wanted:
+    while (
+        merged := {
+            version.row["customer_id"]
+            for version in scenario.versions
+            if version.entity == "customers" and version.row.get("merged_into_customer_id") in wanted
+        }
+        - wanted
+    ):
         wanted |= merged
     return wanted | {row["invoice_id"] for row in invoices if row["customer_id"] in wanted}

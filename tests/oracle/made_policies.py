@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,14 @@ def shipped_policies() -> Policies:
 
 
 def policies_for(seed: int, days: Sequence[date]) -> Policies:
-    """The shipped ones and three more; from an odd seed also another default. Seed 0 adds the smallest ones."""
-    dice = random.Random(f"policies:{seed}")
+    """The shipped ones and three more; from an odd seed another default, too."""
+    dice = random.Random(f"policies:{seed}")  # noqa: S311 - the same policies in every run
     policies = dict(shipped_policies().by_code)
     middle = days[len(days) // 2]
     if seed % 2:
-        policies["default"] = policy_of("default", [random_version(dice), changed_on(middle, dice)], default=True)
+        older = random_version(dice)
+        newer = varied(older, dice) if dice.random() < 0.7 else random_version(dice)
+        policies["default"] = policy_of("default", [older, newer | {"effective_from": middle}], default=True)
     first = random_version(dice)
     policies[MADE] = policy_of(MADE, [first | {"applies_to": {"segments": ["pme"], "person_types": ["company"]}}])
     older = random_version(dice)
@@ -42,33 +44,31 @@ def policies_for(seed: int, days: Sequence[date]) -> Policies:
     return combine(policies.values())
 
 
-def changed_on(day: date, dice: random.Random) -> dict[str, Any]:
-    return random_version(dice) | {"effective_from": day}
-
-
 def policy_of(code: str, versions: Sequence[dict[str, Any]], *, default: bool = False) -> Policy:
     content = {"description": "Made for a test.", "default": default, "versions": [*versions]}
     return Policy(code, Path(f"{code}.yml"), PolicyFile.model_validate(content))
 
 
 def random_version(dice: random.Random) -> dict[str, Any]:
-    return _first_valid(lambda: _version(dice))
+    version = _first_valid(lambda: _version(dice))
+    assert version is not None, "The policies that are made are never valid."
+    return version
 
 
 def varied(version: dict[str, Any], dice: random.Random) -> dict[str, Any]:
-    """The same ladder a little later: steps gone, moved, renamed and new, other limits and charges."""
-    return _first_valid(lambda: _variation(version, dice))
+    """The same ladder with steps gone, moved, renamed and new, and other limits; where that cannot be, another one."""
+    return _first_valid(lambda: _variation(version, dice)) or random_version(dice)
 
 
-def _first_valid(make: Any) -> dict[str, Any]:
-    for _ in range(500):
-        version: dict[str, Any] = make()
+def _first_valid(make: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+    for _ in range(200):
+        version = make()
         try:
             PolicyFile.model_validate({"description": "x", "default": True, "versions": [version]})
         except ValidationError:
             continue
         return version
-    raise AssertionError("The policies that are made are never valid.")
+    return None
 
 
 def _version(dice: random.Random) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def _fitted(version: dict[str, Any], dice: random.Random) -> dict[str, Any]:
     thresholds: dict[str, Any] = {"suspension_grace_business_days": dice.randint(3, 4), "banner_after_days": banner}
     if notices:
         thresholds["suspend_after_days"] = max(banner, max(notices) + dice.randint(1, 6))
-        thresholds["cancel_after_days"] = thresholds["suspend_after_days"] + dice.randint(0, 20)
+        thresholds["cancel_after_days"] = thresholds["suspend_after_days"] + dice.randint(0, 40)
     if bureau:
         thresholds["notice_age_days"] = dice.randint(1, 8)
         thresholds["bureau_after_days"] = max(
@@ -204,8 +204,13 @@ def _with_stand_in(step: dict[str, Any], dice: random.Random) -> list[dict[str, 
 def _variation(version: dict[str, Any], dice: random.Random) -> dict[str, Any]:
     changed = copy.deepcopy(version)
     steps = []
+    # A step and the one that stands in for it belong together, and stay as they are.
+    paired = {step["offset_days"] for step in changed["steps"] if "fallback_for" in step}
     for step in changed["steps"]:
         fate = dice.random()
+        if step["offset_days"] in paired:
+            steps.append(step)
+            continue
         if fate < 0.12:
             continue
         if fate < 0.24:

@@ -1,4 +1,4 @@
-"""A portfolio as both derivations take it: rows with the days on which they are known, policies, and the days to decide."""
+"""A portfolio as both derivations take it: rows, the days on which they are known, policies, the days to decide."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -66,18 +66,24 @@ class Rejection:
 
 @dataclass(frozen=True, repr=False)
 class Scenario:
-    """`heard` are the days on which each source of payments was heard of."""
+    """`days` follow each other; `heard` are those on which each source of payments was heard of."""
 
     policies: Policies
     days: Sequence[date]
     versions: Sequence[Version]
     rejections: Sequence[Rejection] = ()
     heard: Mapping[str, Sequence[date]] = field(default_factory=dict)
+    missed_nights: frozenset[date] = frozenset()
     name: str = "a scenario"
 
     def __repr__(self) -> str:
         """What it was made from: all of its rows would fill pages."""
         return self.name
+
+    @property
+    def nights(self) -> list[date]:
+        """The days that are decided."""
+        return [day for day in self.days if day not in self.missed_nights]
 
     def known_on(self, day: date) -> Portfolio:
         rows: dict[str, list[dict[str, Any]]] = {}
@@ -103,7 +109,7 @@ class Scenario:
 
     def shuffled(self, seed: int) -> Scenario:
         """The same rows in another order."""
-        order = random.Random(seed)
+        order = random.Random(seed)  # noqa: S311 - a shuffle anybody can repeat
         return replace(
             self,
             versions=order.sample([*self.versions], len(self.versions)),
@@ -135,8 +141,8 @@ def _span(known_from: date, replaced_on: date | None) -> str:
     return since if replaced_on is None else f"{since}, replaced on {replaced_on}"
 
 
-def decide_by_oracle(scenario: Scenario, nights: Sequence[date] | None = None) -> dict[date, DayResult]:
-    return decide_days(scenario.known_on, scenario.policies, nights or scenario.days, scenario.heard_by)
+def decide_by_oracle(scenario: Scenario) -> dict[date, DayResult]:
+    return decide_days(scenario.known_on, scenario.policies, scenario.nights, scenario.heard_by)
 
 
 @dataclass(frozen=True)
@@ -147,8 +153,8 @@ class Workshop:
     empty: Path
     models: Mapping[str, CompiledModel]
 
-    def decide(self, scenario: Scenario, nights: Sequence[date] | None = None) -> dict[date, DayResult]:
-        """What the SQL decides on the scenario's days, or on some of them."""
+    def decide(self, scenario: Scenario) -> dict[date, DayResult]:
+        """What the SQL decides."""
         path = self.home / "scenario.duckdb"
         shutil.copy(self.empty, path)
         try:
@@ -158,7 +164,7 @@ class Workshop:
                 replay = LadderReplay(connection, path, [*self.models.values()], scenario.policies, first, last)
                 known = {day: known_at for day, known_at, _ in replay.days}
                 results = {}
-                for day in nights or scenario.days:
+                for day in scenario.nights:
                     replay.run_day(day, known[day])
                     results[day] = self._result(connection, day)
             return results
@@ -250,12 +256,12 @@ def write_scenario(path: Path, scenario: Scenario) -> None:
             insert(connection, f"raw.{entity}", columns[entity], rows)
         insert(connection, "raw.superseded", superseded[0] if superseded else (), superseded)
         _write_batches(connection, scenario)
-        nights = [
+        runs = [
             {"as_of": day, "known_at": datetime.combine(day, KNOWING), "run_id": "test", "stage": "marts"}
             | {"started_at": datetime.combine(day, KNOWING), "seconds": 1.0, "state": "succeeded", "detail": "{}"}
-            for day in _all_days(scenario.days)
+            for day in scenario.days
         ]
-        insert(connection, "ops.stage_runs", nights[0], nights)
+        insert(connection, "ops.stage_runs", runs[0], runs)
 
 
 def _write_batches(connection: duckdb.DuckDBPyConnection, scenario: Scenario) -> None:
@@ -310,8 +316,3 @@ def insert(
         f"insert into {table} ({', '.join(names)}) values {', '.join([places] * len(rows))}",
         [row.get(name) for row in rows for name in names],
     )
-
-
-def _all_days(days: Sequence[date]) -> list[date]:
-    first, last = min(days), max(days)
-    return [first + timedelta(days=number) for number in range((last - first).days + 1)]

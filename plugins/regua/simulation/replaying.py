@@ -81,6 +81,11 @@ class LadderReplay:
         self.set_policies(policies)
 
     @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The marts of the days that were run, and all they were made of."""
+        return self._connection
+
+    @property
     def days(self) -> list[tuple[date, datetime, bool]]:
         """Each day, what its night knew, and whether a night of that very day was run."""
         return self._connection.execute("from simulation.nights order by day").fetchall()

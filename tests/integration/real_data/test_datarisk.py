@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,8 +20,11 @@ from regua.ingest.checking import check_source
 from regua.ingest.mapping import read_source
 from regua.instants import utc_clock
 from regua.nightly.stages import Night, run_night
+from regua.policy.policies import load_policies
 from regua.publish.aging import read_aging
 from regua.settings import Settings, load_settings
+from regua.simulation.replaying import LadderReplay
+from regua.transform.dbt_run import compile_models
 
 ROOT = Path(__file__).resolve().parents[3]
 DATA = ROOT.parent / "shared" / "data" / "datarisk"
@@ -97,3 +100,59 @@ def test_each_charge_without_an_amount_is_in_quarantine(published: tuple[str, Se
     assert len(open_rows) == sum(bucket["count_null_amount"] for bucket in expected["buckets"].values())
     if day == DAYS[0]:
         assert len(overdue) == expected["customers_overdue"]
+
+
+def _replay(settings: Settings, warehouse: Path, first: date, count: int) -> LadderReplay:
+    replay = LadderReplay(
+        duckdb.connect(),
+        warehouse,
+        compile_models(settings),
+        load_policies(settings.policies_dir),
+        first,
+        first + timedelta(days=count - 1),
+    )
+    for day, known_at, _ in replay.days:
+        replay.run_day(day, known_at)
+    return replay
+
+
+def test_a_simulated_day_decides_what_the_night_did(published: tuple[str, Settings]) -> None:
+    _, settings = published
+    connection = _replay(settings, settings.warehouse_path, date.fromisoformat(DAYS[0]), 1).connection
+    ours, theirs = "from marts.fct_dunning_decisions", "from warehouse.marts.fct_dunning_decisions"
+    [(count,)] = connection.execute(f"select count(*) {ours}").fetchall()
+    assert count > 100
+    for one, other in ((ours, theirs), (theirs, ours)):
+        assert connection.execute(f"{one} except all {other}").fetchall() == []
+
+
+def test_nobody_who_has_paid_is_written_to_in_a_month_around_carnival(
+    published: tuple[str, Settings], tmp_path: Path
+) -> None:
+    """The portfolio names no address, so everybody gets one here; what was paid and when is real."""
+    _, settings = published
+    reachable = tmp_path / "reachable.duckdb"
+    shutil.copyfile(settings.warehouse_path, reachable)
+    with duckdb.connect(str(reachable)) as warehouse:
+        warehouse.execute(
+            "insert into raw.contact_points by name select 'cp-' || customer_id as contact_point_id, customer_id, "
+            "'email' as contact_type_code, 'customer' || customer_id || '@example.com' as address, "
+            "date '2000-01-01' as valid_from_date, _source, _file, _line, 'made up' as _batch_id, _loaded_at "
+            "from raw.customers"
+        )
+    connection = _replay(settings, reachable, date(2019, 2, 15), 30).connection
+    paid = connection.execute(
+        "select decisions.invoice_id from marts.fct_dunning_decisions as decisions "
+        "inner join raw.payments as payments on decisions.invoice_id = payments.invoice_id "
+        "where decisions.outcome_code = 'eligible' and payments.payment_date <= decisions.as_of_date"
+    ).fetchall()
+    assert paid == []
+    [(messages, days, repeated)] = connection.execute(
+        "select count(*), count(distinct as_of_date), (select count(*) from (select step_key from "
+        "marts.fct_dunning_decisions where step_key is not null group by step_key having count(*) > 1)) "
+        "from marts.fct_dunning_messages"
+    ).fetchall()
+    assert messages > 1000
+    # Sundays and the two days of Carnival are closed.
+    assert days == 30 - 4 - 2
+    assert repeated == 0
