@@ -30,9 +30,7 @@ select
 @click.command()
 @click.option("--customers", type=click.IntRange(min=10), default=100_000, show_default=True)
 @click.option("--months", type=click.IntRange(min=2), default=24, show_default=True)
-@click.option(
-    "--days", type=click.IntRange(min=0), default=365, show_default=True, help="Days to simulate."
-)
+@click.option("--days", type=click.IntRange(min=0), default=365, show_default=True, help="Days to simulate.")
 @click.option("--floor/--no-floor", default=True, show_default=True)
 def main(customers: int, months: int, days: int, floor: bool) -> None:
     """Time the decisions of a night, the floor beside it, and a simulation of the policies in force."""
