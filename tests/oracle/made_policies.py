@@ -117,9 +117,7 @@ def _fitted(version: dict[str, Any], dice: random.Random) -> dict[str, Any]:
     notices = [step["offset_days"] for step in steps if step.get("notice") == "suspension"]
     bureau = [step["offset_days"] for step in steps if step.get("notice") == "credit_bureau"]
     banner = dice.randint(0, 8)
-    # Never shorter than a boleto takes.
-    grace = version["clearing"]["boleto_business_days"] + dice.randint(0, 1)
-    thresholds: dict[str, Any] = {"suspension_grace_business_days": grace, "banner_after_days": banner}
+    thresholds: dict[str, Any] = {"suspension_grace_business_days": dice.randint(3, 4), "banner_after_days": banner}
     if notices:
         thresholds["suspend_after_days"] = max(banner, max(notices) + dice.randint(1, 6))
         thresholds["cancel_after_days"] = thresholds["suspend_after_days"] + dice.randint(0, 40)
@@ -160,7 +158,7 @@ def _step(number: int, offset_days: int, dice: random.Random) -> dict[str, Any]:
         step["notice"] = "suspension"
     elif channel != "call" and offset_days in BUREAU_DAYS and dice.random() < 0.7:
         step["notice"] = "credit_bureau"
-    elif dice.random() < 0.35:
+    elif dice.random() < 0.25:
         step["holdout_pct"] = dice.choice((50, 33.33))
     if dice.random() < 0.3:
         step["variants"] = [

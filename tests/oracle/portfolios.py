@@ -116,7 +116,7 @@ def random_recipe(seed: int) -> Recipe:
         policy_seed=dice.randint(0, 9999),
         rates={kind: dice.choice((0, 0, 1, 1, 2)) for kind in KINDS},
         silent_nights=frozenset(dice.sample(range(day_count), dice.choice((0, 1, 3, 6)))),
-        missed_nights=frozenset(dice.sample(range(day_count), dice.choice((0, 1, 2, 3)))),
+        missed_nights=frozenset(dice.sample(range(day_count), dice.choice((0, 0, 1, 3)))),
         has_two_sources=dice.random() < 0.3,
     )
 
@@ -295,10 +295,7 @@ class _Maker:
             dice.rate = self.recipe.rates["payments"]
             reversing = self.dice(f"reversals {invoice['invoice_id']}")
             reversing.rate = self.recipe.rates["reversals"]
-            if reversing.chance(0.2):
-                yield from self._begun_anew(invoice, reversing)
-                continue
-            if not dice.chance(0.5):
+            if not dice.chance(0.45):
                 continue
             for number, amount in enumerate(_split(invoice["amount"], dice)):
                 day = dice.choice((dice.day(self.first_day, 0, 10), dice.day(invoice["due_date"], -4, 6)))
@@ -313,18 +310,6 @@ class _Maker:
                     yield from self._reversed(row, reversing)
                 else:
                     yield Version("payments", row)
-
-    def _begun_anew(self, invoice: Mapping[str, Any], dice: _Dice) -> Iterator[Version]:
-        """Paid in full and reversed again, both within the window."""
-        payment_date = dice.day(self.first_day, 1, 4)
-        row = {
-            "payment_id": f"p{invoice['invoice_id']}",
-            "invoice_id": invoice["invoice_id"],
-            "payment_date": payment_date,
-            "amount": invoice["amount"],
-            "currency_code": invoice["currency_code"],
-        }
-        yield Version("payments", row | {"reversed_date": payment_date + timedelta(days=dice.randint(1, 3))})
 
     def _reversed(self, row: dict[str, Any], dice: _Dice) -> Iterator[Version]:
         """Either known from the first, or by another version of the payment on the day of the reversal."""
@@ -358,10 +343,10 @@ class _Maker:
 
     def _contact_points(self) -> Iterator[Version]:
         dice = self.dice("contact_points")
-        for number in range(5):
-            if not dice.chance(0.4):
+        for number in range(4):
+            if not dice.chance(0.3):
                 continue
-            kind = dice.choice(("email", "email", "phone", "phone", "whatsapp", "postal_address"))
+            kind = dice.choice(("email", "phone", "phone", "whatsapp", "postal_address", "postal_address"))
             mobile, fixed = f"+55219{self.number:07}{number}", f"+55213{self.number:06}{number}"
             addresses = {"email": f"p{number}.{self.customer_id}@example.com", "postal_address": "Rua Um, 1"}
             row = {
@@ -376,9 +361,9 @@ class _Maker:
     def _consents(self) -> Iterator[Version]:
         dice = self.dice("consents")
         for number, channel in enumerate((*CHANNELS, "whatsapp", "email")):
-            if not dice.chance(0.5 if channel == "whatsapp" else 0.07):
+            if not dice.chance(0.35 if channel == "whatsapp" else 0.07):
                 continue
-            is_opted_in = dice.random() < (0.9 if channel == "whatsapp" else 0.3)
+            is_opted_in = dice.random() < (0.8 if channel == "whatsapp" else 0.3)
             row = {"consent_id": f"w{self.number}-{number}", "customer_id": self.customer_id, "channel_code": channel}
             yield Version("consents", row | {"is_opted_in": is_opted_in} | self._span(dice))
 
@@ -393,7 +378,7 @@ class _Maker:
         for number, invoice in enumerate(self.invoices):
             if dice.random() < 0.6:
                 row = {"agreement_invoice_id": f"{agreement_id}-{number}", "agreement_id": agreement_id}
-                span = {"valid_from_date": LONG_BEFORE} if dice.random() < 0.5 else self._span(dice)
+                span = {"valid_from_date": LONG_BEFORE} if dice.random() < 0.7 else self._span(dice)
                 yield Version("agreement_invoices", row | {"invoice_id": invoice["invoice_id"]} | span)
 
     def _promises(self) -> Iterator[Version]:
@@ -499,9 +484,7 @@ class _Maker:
                     "channel_code": step.channel,
                     "planned_date": planned_date,
                 }
-                yield Version(
-                    "touches", row | {"fate_code": dice.choice(("delivered", "delivered", "sent", "bounced"))}
-                )
+                yield Version("touches", row | _fate(planned_date, dice))
 
     def rejections(self) -> Iterator[Rejection]:
         dice = self.dice("rejections")
