@@ -94,7 +94,7 @@ class Recipe:
 def recipes(draw: st.DrawFn) -> Recipe:
     day_count = draw(st.integers(8, 11), label="days")
     return Recipe(
-        customers=draw(st.lists(st.integers(0, 9999), unique=True, min_size=12, max_size=22), label="customers"),
+        customers=draw(st.lists(st.integers(0, 9999), unique=True, min_size=20, max_size=40), label="customers"),
         first_day=draw(st.sampled_from(FIRST_DAYS), label="first day"),
         day_count=day_count,
         policy_seed=draw(st.integers(0, 9999), label="policies"),
@@ -110,7 +110,7 @@ def random_recipe(seed: int) -> Recipe:
     dice = random.Random(seed)  # noqa: S311 - the same recipe in every run
     day_count = dice.randint(8, 13)
     return Recipe(
-        customers=dice.sample(range(10_000), dice.randint(12, 24)),
+        customers=dice.sample(range(10_000), dice.randint(24, 40)),
         first_day=dice.choice(FIRST_DAYS),
         day_count=day_count,
         policy_seed=dice.randint(0, 9999),
