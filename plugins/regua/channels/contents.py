@@ -14,12 +14,13 @@ _AMOUNT_ENDINGS = ("_amount", "_pct")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One invoice on a message. Amounts in the message's currency; `payable_amount` is that of the day.
+    """One invoice on a message; `customer_id` owes it. Amounts in the message's currency; `payable_amount` is that of the day.
 
     `days_past_due` is None while it is not past due. Payment codes are those of the company's own export, unchecked.
     """
 
     invoice_id: str
+    customer_id: str
     invoice_number: str | None
     due_date: date
     days_past_due: int | None
@@ -64,6 +65,11 @@ class MessageContent:
     offer_amount: Decimal | None
     action_date: date | None
     lines: tuple[Line, ...]
+
+    @property
+    def customer_ids(self) -> frozenset[str]:
+        """Everybody whose debt it speaks of: the one who is written to, and who was merged into that one."""
+        return frozenset((self.customer_id, *(line.customer_id for line in self.lines)))
 
     def to_json(self) -> dict[str, Any]:
         """Amounts as text and days as ISO 8601, so that nothing is rounded on the way."""
