@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 Clock = Callable[[], datetime]
+LOCAL = ZoneInfo("America/Sao_Paulo")
 _WRITTEN = "%Y-%m-%d %H:%M:%S.%f"
 
 
@@ -25,4 +27,14 @@ def write_instant(instant: datetime) -> str:
 def read_instant(text: str) -> datetime:
     """Inverse of `write_instant`; also takes ISO 8601, with a zone or without (then it is UTC)."""
     instant = datetime.fromisoformat(text)
-    return instant.astimezone(UTC).replace(tzinfo=None) if instant.tzinfo else instant
+    return to_utc(instant) if instant.tzinfo else instant
+
+
+def to_utc(instant: datetime) -> datetime:
+    """An instant with a zone, as all others are held: in UTC and without one."""
+    return instant.astimezone(UTC).replace(tzinfo=None)
+
+
+def local_day(instant: datetime) -> date:
+    """The business day of an instant held in UTC."""
+    return instant.replace(tzinfo=UTC).astimezone(LOCAL).date()

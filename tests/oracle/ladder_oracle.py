@@ -1037,14 +1037,27 @@ def reach_of(night: Night, contact_id: str, channel: str) -> Reach:
 
 
 def addresses_of(night: Night, contact_id: str, channel: str) -> list[Address]:
-    """Contact points of the channel's type, or else the customer's own; WhatsApp falls back on the phones."""
-    points = contact_points_of(night, contact_id, CONTACT_TYPES[channel])
-    if not points and channel == "whatsapp":
-        points = contact_points_of(night, contact_id, "phone")
-    if points:
-        return points
+    """Contact points of the channel's type, or else the customer's own; WhatsApp falls back on the phones.
+
+    A contact point that bounced stands in place of nothing, but takes its address with it.
+    """
+    contact_type = CONTACT_TYPES[channel]
+    points = contact_points_of(night, contact_id, contact_type)
+    if channel == "whatsapp" and not any(is_alive(point, night.as_of) for point in points):
+        contact_type = "phone"
+        dead_on_whatsapp = points
+        points = contact_points_of(night, contact_id, contact_type)
+    else:
+        dead_on_whatsapp = []
+    dead = {point.text for point in points if not is_alive(point, night.as_of)}
+    buried = [
+        replace(point, undeliverable_date=night.as_of) if point.text is not None and point.text in dead else point
+        for point in points
+    ]
     own = night.attribute(contact_id, OWN_ADDRESS[channel]) if channel in OWN_ADDRESS else None
-    return [] if own is None else [Address(None, own)]
+    if own is not None and not any(is_alive(point, night.as_of) for point in points):
+        buried.append(Address(None, own, undeliverable_date=night.as_of if own in dead else None))
+    return buried + dead_on_whatsapp
 
 
 def contact_points_of(night: Night, contact_id: str, contact_type: str) -> list[Address]:
@@ -1062,12 +1075,16 @@ def contact_points_of(night: Night, contact_id: str, contact_type: str) -> list[
     ]
 
 
+def is_alive(address: Address, as_of: date) -> bool:
+    return address.undeliverable_date is None or as_of < address.undeliverable_date
+
+
 def is_usable(address: Address, channel: str, as_of: date) -> bool:
     if address.text is None:
         return False
     if channel in ("sms", "whatsapp") and len(address.text) != MOBILE_LENGTH:
         return False
-    return address.undeliverable_date is None or as_of < address.undeliverable_date
+    return is_alive(address, as_of)
 
 
 # Outcomes -------------------------------------------------------------------------------------------------------------

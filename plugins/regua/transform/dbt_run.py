@@ -26,7 +26,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "staging": ("path:seeds", "path:models/staging"),
     "intermediate": ("path:models/intermediate/receivables",),
     "marts": ("path:models/marts/receivables",),
-    "dunning": ("path:models/intermediate/dunning", "path:models/marts/dunning"),
+    "dunning": ("path:models/intermediate/dunning", "path:models/marts/dunning", "path:models/intermediate/dispatch"),
 }
 # What the aging of a day needs: a replay of it decides nothing.
 RECEIVABLES_LAYERS = ("staging", "intermediate", "marts")

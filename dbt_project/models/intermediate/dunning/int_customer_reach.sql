@@ -21,9 +21,7 @@ given as (
         contact_points.contact_type_code,
         contact_points.contact_point_id,
         contact_points.address,
-        contact_points.address is not null
-        and (contact_points.undeliverable_date is null or contact_points.undeliverable_date > {{ as_of() }})
-            as is_usable,
+        coalesce(contact_points.undeliverable_date <= {{ as_of() }}, false) as is_dead,
         contact_points.valid_from_date
     from contact_points
     left join contacts
@@ -31,11 +29,22 @@ given as (
     where {{ holds('contact_points') }}
 ),
 
+-- A bounce speaks of the address, whichever record names it, and of no other.
+dead_addresses as (
+    select distinct
+        contact_customer_id,
+        contact_type_code,
+        address
+    from given
+    where is_dead
+),
+
 given_types as (
     select distinct
         contact_customer_id,
         contact_type_code
     from given
+    where not is_dead
 ),
 
 own as (
@@ -58,8 +67,14 @@ own as (
         and phone_e164 is not null
 ),
 
-addresses as (
-    select * from given
+named as (
+    select
+        contact_customer_id,
+        contact_type_code,
+        contact_point_id,
+        address,
+        valid_from_date
+    from given
     union all
     -- What the customer record says holds only where nothing of the kind was said more precisely.
     select
@@ -67,7 +82,6 @@ addresses as (
         own.contact_type_code,
         cast(null as varchar) as contact_point_id,
         own.address,
-        true as is_usable,
         cast(null as date) as valid_from_date
     from own
     left join given_types
@@ -75,6 +89,18 @@ addresses as (
             own.contact_customer_id = given_types.contact_customer_id
             and own.contact_type_code = given_types.contact_type_code
     where given_types.contact_customer_id is null
+),
+
+addresses as (
+    select
+        named.*,
+        named.address is not null and dead_addresses.contact_customer_id is null as is_usable
+    from named
+    left join dead_addresses
+        on
+            named.contact_customer_id = dead_addresses.contact_customer_id
+            and named.contact_type_code = dead_addresses.contact_type_code
+            and named.address = dead_addresses.address
 ),
 
 whatsapp_customers as (
@@ -89,6 +115,7 @@ by_channel as (
         case contact_type_code when 'postal_address' then 'letter' when 'phone' then 'call' else contact_type_code end
             as channel_code,
         contact_point_id,
+        address,
         valid_from_date,
         is_usable and (contact_type_code <> 'whatsapp' or {{ is_mobile_number('address') }}) as is_usable
     from addresses
@@ -97,6 +124,7 @@ by_channel as (
         contact_customer_id,
         'sms' as channel_code,
         contact_point_id,
+        address,
         valid_from_date,
         is_usable and {{ is_mobile_number('address') }} as is_usable
     from addresses
@@ -106,6 +134,7 @@ by_channel as (
         addresses.contact_customer_id,
         'whatsapp' as channel_code,
         addresses.contact_point_id,
+        addresses.address,
         addresses.valid_from_date,
         addresses.is_usable and {{ is_mobile_number('addresses.address') }} as is_usable
     from addresses
@@ -121,6 +150,7 @@ chosen as (
         contact_customer_id,
         channel_code,
         contact_point_id,
+        address,
         is_usable,
         row_number() over (
             partition by contact_customer_id, channel_code
@@ -161,7 +191,8 @@ final as (
             else 'reachable'
         end as reach_code,
         said.opt_out_id,
-        chosen.contact_point_id
+        chosen.contact_point_id,
+        chosen.address
     from customers
     cross join channels
     left join said

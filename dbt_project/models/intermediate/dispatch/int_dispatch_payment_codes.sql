@@ -1,0 +1,23 @@
+with invoices as (
+    select * from {{ ref('stg_invoices') }}
+),
+
+message_lines as (
+    select distinct invoice_id
+    from {{ ref('fct_dunning_message_lines') }}
+    where as_of_date = {{ as_of() }}
+),
+
+final as (
+    select
+        invoices.invoice_id,
+        invoices.invoice_number,
+        cast(null as varchar) as payment_url,
+        cast(null as varchar) as boleto_line,
+        cast(null as varchar) as pix_code
+    from invoices
+    inner join message_lines
+        on invoices.invoice_id = message_lines.invoice_id
+)
+
+select * from final

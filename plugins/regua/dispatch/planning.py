@@ -1,0 +1,368 @@
+"""Writing the plan of a day into the ledger. Contacts nobody."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from regua.channels.contents import Line, MessageContent
+from regua.contract.entities import OPERATORS
+from regua.errors import InputError
+from regua.instants import LOCAL, Clock, to_utc
+from regua.ledger.event_log import MessageEvent, append_events, writing_messages
+from regua.ledger.messages import CONTENTS, MARKS, MESSAGES, NOT_SENT, PAYMENT_NOTICES, PLANS, STEPS, State
+from regua.settings import Settings
+from regua.warehouse.store import reading
+
+_AT_ONCE = 500
+_MESSAGES = """
+select messages.*, recipients.name, recipients.address, recipients.action_date
+from marts.fct_dunning_messages as messages
+inner join intermediate.int_dispatch_recipients as recipients using (message_id)
+where messages.as_of_date = ?
+order by messages.message_id
+"""
+_LINES = """
+select lines.*, codes.invoice_number, codes.payment_url, codes.boleto_line, codes.pix_code
+from marts.fct_dunning_message_lines as lines
+left join intermediate.int_dispatch_payment_codes as codes using (invoice_id)
+where lines.as_of_date = ?
+order by lines.message_id, lines.due_date, lines.invoice_id
+"""
+# The ledger's facts are files named by the number of their entity's last event.
+_LANDED_FACTS = "select file_set, max(_file) from ops.batches where _source = ? group by file_set"
+_SEEN_PAYMENTS = "select distinct payment_id from raw.payments where payment_id in (select unnest(?::varchar[]))"
+_STEPS = """
+select step_key, message_id, contact_customer_id as customer_id, invoice_id, step_code, cycle_date
+from marts.fct_dunning_decisions
+where as_of_date = ? and outcome_code = 'eligible'
+order by step_key
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of one invoice that a message carries; its key is what no second message may have."""
+
+    step_key: str
+    message_id: str
+    customer_id: str
+    invoice_id: str
+    step_code: str
+    cycle_date: date
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedMessage:
+    """A message with its hours (UTC) and the steps that it carries."""
+
+    content: MessageContent
+    policy_code: str
+    version_hash: str
+    contact_point_id: str | None
+    opens_at: datetime
+    closes_at: datetime
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedNight:
+    """The messages a night decided, and what it knew: of each entity the number of its last fact event, and which of
+    the payments the ledger was told of before.
+    """
+
+    as_of: date
+    known_at: datetime
+    messages: tuple[PlannedMessage, ...]
+    fact_numbers: Mapping[str, int]
+    seen_notice_ids: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the ledger was told. `withdrawn` are messages of an earlier plan of the day that this one has no more."""
+
+    as_of: date
+    message_count: int
+    new: int
+    kept: int
+    withdrawn: int
+    already_taken: int
+    expired: int
+
+
+def read_night(settings: Settings, as_of: date, notice_ids: Sequence[str]) -> DecidedNight:
+    """The messages that the newest night of `as_of` decided. `notice_ids` are payments it may not have known.
+
+    Raises InputError when the warehouse holds another day or one whose gate has not passed, BusyError while it is
+    written.
+    """
+    with reading(settings) as warehouse:
+        newest = warehouse.execute(
+            "select stage, as_of, known_at from ops.stage_runs "
+            "where stage in ('staging', 'intermediate', 'marts', 'dunning', 'gate_marts', 'serve') "
+            "and state = 'succeeded' order by started_at desc limit 1"
+        ).fetchone()
+        if newest is None or newest[:2] != ("serve", as_of):
+            found = f"{newest[0]} of {newest[1]}" if newest else "nothing"
+            raise InputError(
+                f"The warehouse does not hold the published night of {as_of}: the newest finished step is {found}. "
+                "Run that night to its end, then plan."
+            )
+        headers, lines, steps = (_rows(warehouse, query, as_of) for query in (_MESSAGES, _LINES, _STEPS))
+        landed = warehouse.execute(_LANDED_FACTS, [OPERATORS]).fetchall()
+        seen = warehouse.execute(_SEEN_PAYMENTS, [list(notice_ids)]).fetchall()
+    lines_of, steps_of = _grouped(lines), _grouped(steps)
+    messages = []
+    for header in headers:
+        key = header["message_id"]
+        messages.append(
+            PlannedMessage(
+                content=_content(header, lines_of.get(key, [])),
+                policy_code=header["policy_code"],
+                version_hash=header["version_hash"],
+                contact_point_id=header["contact_point_id"],
+                opens_at=_instant(as_of, header["opens_minute"]),
+                closes_at=_instant(as_of, header["closes_minute"]),
+                steps=tuple(Step(**row) for row in steps_of.get(key, [])),
+            )
+        )
+    return DecidedNight(
+        as_of,
+        newest[2],
+        tuple(messages),
+        {entity: int(name.removesuffix(".jsonl").rpartition("_")[2]) for entity, name in landed},
+        frozenset(row[0] for row in seen),
+    )
+
+
+def write_plan(engine: sa.Engine, night: DecidedNight, clock: Clock) -> Plan:
+    """Make the ledger's plan of a day what its night decided, in one transaction; it still has to pass its gate.
+
+    A message that was claimed stays as it is. A planned one that the night decides no more is superseded, and those of
+    earlier days expire. A step that another message carries, or may carry, is not planned again: that message is
+    superseded. Raises InputError for a day before the newest plan's.
+    """
+    as_of, messages = night.as_of, night.messages
+    with writing_messages(engine) as connection:
+        now = clock()
+        newest: date | None = connection.execute(sa.select(sa.func.max(PLANS.c.as_of_date))).scalar_one()
+        if newest is not None and as_of < newest:
+            raise InputError(
+                f"There is a plan of {newest} already; one of {as_of}, an earlier day, would contact nobody."
+            )
+        key = _hash_key(connection)
+        digest = _digest(messages)
+        plan = {
+            "known_at": night.known_at,
+            "planned_at": now,
+            "known_fact_numbers": dict(night.fact_numbers),
+            "message_count": len(messages),
+            "content_sha256": digest,
+            "gate_code": "open",
+            "gate_reason": None,
+        }
+        updated = connection.execute(sa.update(PLANS).where(PLANS.c.as_of_date == as_of).values(plan)).rowcount
+        if not updated:
+            connection.execute(sa.insert(PLANS).values(as_of_date=as_of, **plan))
+        for some in _slices(sorted(night.seen_notice_ids)):
+            connection.execute(
+                sa.update(PAYMENT_NOTICES)
+                .where(PAYMENT_NOTICES.c.notice_id.in_(some), PAYMENT_NOTICES.c.seen_at.is_(None))
+                .values(seen_at=now)
+            )
+        events = [MessageEvent("plan", detail={"as_of": as_of.isoformat(), "sha256": digest, "count": len(messages)})]
+
+        expired = _leave(connection, MESSAGES.c.as_of_date < as_of, State.EXPIRED, "day_over", now)
+        known = {
+            row.message_id: row.state_code
+            for row in connection.execute(
+                sa.select(MESSAGES.c.message_id, MESSAGES.c.state_code).where(MESSAGES.c.as_of_date == as_of)
+            )
+        }
+        ids = {message.content.message_id for message in messages}
+        gone = [key for key, state in known.items() if state == State.PLANNED and key not in ids]
+        withdrawn = []
+        for some in _slices(gone):
+            withdrawn += _leave(connection, MESSAGES.c.message_id.in_(some), State.SUPERSEDED, "planned_anew", now)
+        events += [MessageEvent(State.EXPIRED, each, "day_over") for each in expired]
+        events += [MessageEvent(State.SUPERSEDED, each, "planned_anew") for each in withdrawn]
+
+        fresh = [message for message in messages if known.get(message.content.message_id) in (None, State.PLANNED)]
+        new = [message for message in fresh if message.content.message_id not in known]
+        _write_messages(connection, as_of, fresh, key, now, known=set(known))
+        taken = _take_steps(connection, fresh)
+        for some in _slices(sorted(taken)):
+            _leave(connection, MESSAGES.c.message_id.in_(some), State.SUPERSEDED, "step_taken", now)
+        events += [
+            MessageEvent(
+                State.PLANNED, message.content.message_id, detail={"steps": [s.step_key for s in message.steps]}
+            )
+            for message in new
+        ]
+        events += [MessageEvent(State.SUPERSEDED, each, "step_taken") for each in sorted(taken)]
+        append_events(connection, events, now)
+    return Plan(
+        as_of,
+        message_count=len(messages),
+        new=len(new) - len(taken),
+        kept=len(messages) - len(new),
+        withdrawn=len(withdrawn),
+        already_taken=len(taken),
+        expired=len(expired),
+    )
+
+
+def _write_messages(
+    connection: sa.Connection,
+    as_of: date,
+    messages: Sequence[PlannedMessage],
+    key: bytes,
+    now: datetime,
+    *,
+    known: set[str],
+) -> None:
+    rows, contents = [], []
+    for message in messages:
+        content = message.content
+        written = content.to_json()
+        rows.append(
+            {
+                "message_id": content.message_id,
+                "as_of_date": as_of,
+                "customer_id": content.customer_id,
+                "channel_code": content.channel_code,
+                "currency_code": content.currency_code,
+                "policy_code": message.policy_code,
+                "version_hash": message.version_hash,
+                "step_code": content.step_code,
+                "contact_point_id": message.contact_point_id,
+                "address_hash": hmac.digest(key, content.address.encode(), "sha256").hex(),
+                "opens_at": message.opens_at,
+                "closes_at": message.closes_at,
+                "content_sha256": hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest(),
+                "state_code": State.PLANNED,
+                "reason_code": None,
+                "state_at": now,
+                "epoch": 0,
+                "attempt_count": 0,
+            }
+        )
+        contents.append({"message_id": content.message_id, "content": written})
+    again = [row for row in rows if row["message_id"] in known]
+    for row in again:
+        # Its epoch goes on: an attempt that was proved not to have left is no reason to forget it.
+        kept = ("message_id", "epoch", "attempt_count", "state_code")
+        changed = {name: value for name, value in row.items() if name not in kept}
+        connection.execute(sa.update(MESSAGES).where(MESSAGES.c.message_id == row["message_id"]).values(changed))
+    for table, some in ((MESSAGES, [row for row in rows if row["message_id"] not in known]), (CONTENTS, contents)):
+        if table is CONTENTS and again:
+            repeated = [str(row["message_id"]) for row in again]
+            for ids in _slices(repeated):
+                connection.execute(sa.delete(CONTENTS).where(CONTENTS.c.message_id.in_(ids)))
+        if some:
+            connection.execute(sa.insert(table), some)
+
+
+def _take_steps(connection: sa.Connection, messages: Sequence[PlannedMessage]) -> set[str]:
+    """Give each step to its message; answers the messages of which a step is another's that went out or may have."""
+    steps = [step for message in messages for step in message.steps]
+    owners: dict[str, tuple[str, str]] = {}
+    for some in _slices([step.step_key for step in steps]):
+        query = (
+            sa.select(STEPS.c.step_key, STEPS.c.message_id, MESSAGES.c.state_code)
+            .join(MESSAGES, MESSAGES.c.message_id == STEPS.c.message_id)
+            .where(STEPS.c.step_key.in_(some))
+        )
+        owners |= {row.step_key: (row.message_id, row.state_code) for row in connection.execute(query)}
+    taken = {
+        step.message_id
+        for step in steps
+        if step.step_key in owners
+        and owners[step.step_key][0] != step.message_id
+        and owners[step.step_key][1] not in NOT_SENT
+    }
+    new = []
+    for step in steps:
+        if step.message_id in taken:
+            continue
+        if step.step_key not in owners:
+            new.append({name: getattr(step, name) for name in Step.__dataclass_fields__})
+        elif owners[step.step_key][0] != step.message_id:
+            # The row stays and changes hands: the key remains unique whatever happens to its messages.
+            connection.execute(
+                sa.update(STEPS).where(STEPS.c.step_key == step.step_key).values(message_id=step.message_id)
+            )
+    if new:
+        connection.execute(sa.insert(STEPS), new)
+    return taken
+
+
+def _leave(
+    connection: sa.Connection, which: sa.ColumnElement[bool], state: State, reason: str, now: datetime
+) -> list[str]:
+    """Planned messages into a state they will not leave; answers which."""
+    statement = (
+        sa.update(MESSAGES)
+        .where(which, MESSAGES.c.state_code == State.PLANNED)
+        .values(state_code=state, reason_code=reason, state_at=now)
+        .returning(MESSAGES.c.message_id)
+    )
+    return sorted(connection.execute(statement).scalars())
+
+
+def _hash_key(connection: sa.Connection) -> bytes:
+    """By which addresses are hashed: made once, so that equal addresses stay equal after they are erased."""
+    query = sa.select(MARKS.c.value).where(MARKS.c.mark_code == "hash_key")
+    found = connection.execute(query).scalar_one_or_none()
+    if found is None:
+        found = secrets.token_hex(32)
+        connection.execute(sa.insert(MARKS).values(mark_code="hash_key", value=found))
+    return bytes.fromhex(found)
+
+
+def _digest(messages: Iterable[PlannedMessage]) -> str:
+    whole = hashlib.sha256()
+    for message in messages:
+        told = {**message.content.to_json(), "steps": [step.step_key for step in message.steps]}
+        whole.update(json.dumps(told, sort_keys=True).encode())
+    return whole.hexdigest()
+
+
+def _content(header: dict[str, Any], lines: Sequence[dict[str, Any]]) -> MessageContent:
+    given = {name: header[name] for name in MessageContent.__dataclass_fields__ if name in header}
+    given["customer_id"] = header["contact_customer_id"]
+    given["lines"] = tuple(Line(**{name: line[name] for name in Line.__dataclass_fields__}) for line in lines)
+    return MessageContent(**given)
+
+
+def _instant(day: date, minute: int) -> datetime:
+    """A local minute of the day as UTC; minute 1440 is the next midnight."""
+    local = datetime.combine(day, time(), tzinfo=LOCAL) + timedelta(minutes=minute)
+    return to_utc(local)
+
+
+def _rows(warehouse: Any, query: str, as_of: date) -> list[dict[str, Any]]:
+    result = warehouse.execute(query, [as_of])
+    names = [column[0] for column in result.description]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def _grouped(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    grouped: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        grouped.setdefault(row["message_id"], []).append(row)
+    return grouped
+
+
+def _slices(values: Sequence[str]) -> Iterable[Sequence[str]]:
+    """In pieces that a statement can name one by one."""
+    return (values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE))
