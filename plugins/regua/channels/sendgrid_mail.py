@@ -101,7 +101,7 @@ class SendgridMail:
         """Nothing is handed over as a whole."""
 
     def payload(self, outgoing: Outgoing) -> dict[str, Any]:
-        """The body of POST /v3/mail/send. The SDK's own builder takes ten times as long for the same dictionary."""
+        """The body of POST /v3/mail/send; never with `bypass_list_management`, for suppressions win over everything."""
         content, rendered, sending = outgoing.content, outgoing.rendered, self._sending
         parts = [{"type": "text/plain", "value": rendered.text}]
         if rendered.html is not None:
