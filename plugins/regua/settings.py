@@ -23,6 +23,7 @@ class Settings:
     sources_dir: Path
     source_names: tuple[str, ...]
     policies_dir: Path
+    dispatch_path: Path
     warehouse_memory: str
     warehouse_threads: int
     kept_generations: int
@@ -59,6 +60,20 @@ class Settings:
         return self.project_dir / "dbt_project"
 
     @property
+    def templates_dir(self) -> Path:
+        return self.project_dir / "include" / "templates"
+
+    @property
+    def stop_path(self) -> Path:
+        """While it exists nothing is sent."""
+        return self.home / "STOP"
+
+    @property
+    def contacts_people(self) -> bool:
+        """Whether messages may reach anybody: locally they become files."""
+        return self.environment != "local"
+
+    @property
     def expectations_dir(self) -> Path:
         return self.project_dir / "include" / "expectations"
 
@@ -82,6 +97,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         sources_dir=Path(variables.get("REGUA_SOURCES_DIR", project_dir / "include" / "sources")).absolute(),
         source_names=_names(variables.get("REGUA_SOURCES", "sample")),
         policies_dir=Path(variables.get("REGUA_POLICIES_DIR", project_dir / "include" / "policies")).absolute(),
+        dispatch_path=Path(variables.get("REGUA_DISPATCH_FILE", project_dir / "include" / "dispatch.yml")).absolute(),
         warehouse_memory=variables.get("REGUA_WAREHOUSE_MEMORY", "6GB"),
         warehouse_threads=_positive("REGUA_WAREHOUSE_THREADS", variables, default=os.cpu_count() or 2),
         kept_generations=_positive("REGUA_KEPT_GENERATIONS", variables, default=7),

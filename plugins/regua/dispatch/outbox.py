@@ -399,7 +399,8 @@ def stop_reason(connection: sa.Connection, as_of: date, stop_file: Path) -> str 
     """Why nothing may be sent now, or None. What cannot be read forbids."""
     if stop_file.exists():
         return f"Sending is stopped by the file {stop_file}. `regua ledger resume` removes it."
-    stopped = connection.execute(sa.select(MARKS.c.value).where(MARKS.c.mark_code == "stopped")).scalar_one_or_none()
+    mark = sa.select(MARKS.c.value).where(MARKS.c.mark_code == "stopped")
+    stopped: str | None = connection.execute(mark).scalar_one_or_none()
     if stopped is not None:
         return f"Sending is stopped: {stopped}. `regua ledger resume` lets it go on."
     query = sa.select(PLANS.c.gate_code, PLANS.c.gate_reason).where(PLANS.c.as_of_date == as_of)

@@ -66,9 +66,12 @@ def load_pending(
     *,
     as_of: date,
     known_at: datetime,
+    arrived_after: datetime = BEFORE_ALL,
     on_file: Callable[[Arrival], None] = lambda arrival: None,
 ) -> list[Batch]:
     """Load every arrival up to `known_at` that no night has loaded, in the order of arrival, a transaction a file.
+
+    `arrived_after` leaves older ones out, for a connection that is not the warehouse.
 
     Raises InputError, with the files before it loaded, when a file has too many bad rows or misses too many keys.
     """
@@ -78,7 +81,7 @@ def load_pending(
         leftover.unlink()
     for source in sources:
         store = LandingStore(landing_dir, source.name)
-        arrivals = [arrival for arrival in store.arrivals() if arrival.landed_at <= known_at]
+        arrivals = [arrival for arrival in store.arrivals() if arrived_after < arrival.landed_at <= known_at]
         for arrival in _pending(connection, source, arrivals):
             on_file(arrival)
             feeding_set = source.feeding_set(arrival.file_set)

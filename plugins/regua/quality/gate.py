@@ -15,7 +15,12 @@ from regua.quality.contract_expectations import contract_expectations
 from regua.quality.suites import Expectation, load_suite
 from regua.settings import Settings
 
-Gate = Literal["raw", "marts"]
+Gate = Literal["raw", "marts", "plan"]
+_CONSEQUENCES = {
+    "raw": "The last good night stays served.",
+    "marts": "The last good night stays served.",
+    "plan": "No message of this plan leaves.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +56,13 @@ class GateReport:
 
 
 class RedGateError(InputError):
-    """A red gate: the night stops here, and the last good night stays served."""
+    """A red gate: what stands behind it does not happen."""
 
     def __init__(self, report: GateReport) -> None:
         self.report = report
         lines = [
             f"The {report.gate} gate is red for {report.as_of}: {len(report.red)} of {len(report.outcomes)} "
-            "expectations do not hold. The last good night stays served."
+            f"expectations do not hold. {_CONSEQUENCES[report.gate]}"
         ]
         for outcome in report.red:
             lines += [
