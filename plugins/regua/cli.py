@@ -8,39 +8,14 @@ import sys
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import click
 
+from regua.cli_types import Day, Instant, today
+from regua.dispatch import commands as dispatch_commands
 from regua.errors import BusyError, InputError, ReguaError
-from regua.instants import read_instant, utc_clock
+from regua.instants import utc_clock
 from regua.settings import Settings, load_settings
-
-_LOCAL = ZoneInfo("America/Sao_Paulo")
-
-
-class _Day(click.ParamType[date]):
-    name = "date"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> date:
-        if isinstance(value, date):
-            return value
-        try:
-            return date.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is no day; write YYYY-MM-DD", param, ctx)
-
-
-class _Instant(click.ParamType[datetime]):
-    name = "instant"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        if isinstance(value, datetime):
-            return value
-        try:
-            return read_instant(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is no instant; write 'YYYY-MM-DD HH:MM:SS' in UTC", param, ctx)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,14 +25,14 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option("--as-of", type=_Day(), help="Business day to describe. [default: today in São Paulo]")
-@click.option("--known-at", type=_Instant(), help="Replay with what was known then (UTC); loads nothing newer.")
+@click.option("--as-of", type=Day(), help="Business day to describe. [default: today in São Paulo]")
+@click.option("--known-at", type=Instant(), help="Replay with what was known then (UTC); loads nothing newer.")
 @click.option("--source", "sources", multiple=True, help="Source to use instead of REGUA_SOURCES; may be repeated.")
 def run(as_of: date | None, known_at: datetime | None, sources: tuple[str, ...]) -> None:
     """Run a whole night here, without Airflow."""
     from regua.nightly.progress import run_with_progress
 
-    run_with_progress(_settings(sources), as_of or _today(), known_at, utc_clock)
+    run_with_progress(_settings(sources), as_of or today(), known_at, utc_clock)
 
 
 @cli.group()
@@ -116,8 +91,8 @@ def source_discard(name: str, batch_id: str, reason: str) -> None:
 
 
 @cli.command()
-@click.option("--as-of", type=_Day(), required=True, help="Day of the aging.")
-@click.option("--known-at", type=_Instant(), help="With what was known then (UTC), instead of as published.")
+@click.option("--as-of", type=Day(), required=True, help="Day of the aging.")
+@click.option("--known-at", type=Instant(), help="With what was known then (UTC), instead of as published.")
 @click.option("--currency", help="ISO code. [default: the one with most receivables]")
 @click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def aging(as_of: date, known_at: datetime | None, currency: str | None, output: str) -> None:
@@ -135,8 +110,8 @@ def aging(as_of: date, known_at: datetime | None, currency: str | None, output: 
 
 @cli.command()
 @click.argument("customer")
-@click.option("--as-of", type=_Day(), help="Day to explain. [default: the last one run]")
-@click.option("--known-at", type=_Instant(), help="With what was known then (UTC), not by that day's night.")
+@click.option("--as-of", type=Day(), help="Day to explain. [default: the last one run]")
+@click.option("--known-at", type=Instant(), help="With what was known then (UTC), not by that day's night.")
 @click.option("--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def explain(customer: str, as_of: date | None, known_at: datetime | None, output: str) -> None:
     """Why a customer is written to on a day, or is not: balance, ladder, rule by rule with the facts used."""
@@ -159,8 +134,8 @@ def explain(customer: str, as_of: date | None, known_at: datetime | None, output
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Policy file to try; with two they are compared. [default: the policies in force]",
 )
-@click.option("--from", "first_day", type=_Day(), required=True, help="First day.")
-@click.option("--to", "last_day", type=_Day(), required=True, help="Last day.")
+@click.option("--from", "first_day", type=Day(), required=True, help="First day.")
+@click.option("--to", "last_day", type=Day(), required=True, help="Last day.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write a page with charts here.")
 @click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def simulate(files: tuple[Path, ...], first_day: date, last_day: date, html: Path | None, output: str) -> None:
@@ -184,7 +159,7 @@ def night() -> None:
 
 
 @night.command("show")
-@click.option("--as-of", type=_Day(), help="Business day. [default: the last one run]")
+@click.option("--as-of", type=Day(), help="Business day. [default: the last one run]")
 @click.option("--require-success", is_flag=True, help="Exit with 1 unless the night was published.")
 @click.option("--explain-one", is_flag=True, help="Also tell the story of one customer of its plan.")
 def night_show(as_of: date | None, require_success: bool, explain_one: bool) -> None:
@@ -221,8 +196,8 @@ def fact_entities() -> None:
 @_ASSIGNMENTS
 @click.option("--customer", help="Short for customer_id=…")
 @click.option("--invoice", help="Short for invoice_id=…")
-@click.option("--from", "valid_from", type=_Day(), help="First day on which it holds. [default: today in São Paulo]")
-@click.option("--until", "valid_to", type=_Day(), help="Last day on which it holds.")
+@click.option("--from", "valid_from", type=Day(), help="First day on which it holds. [default: today in São Paulo]")
+@click.option("--until", "valid_to", type=Day(), help="Last day on which it holds.")
 @_AUTHOR
 @_REASON
 @click.option("--allow-unknown", is_flag=True, help="Record it though no published night has the customer or invoice.")
@@ -247,7 +222,7 @@ def fact_add(
         "valid_to_date": valid_to and valid_to.isoformat(),
     }
     written = [f"{name}={value}" for name, value in shorts.items() if value is not None]
-    given = {"valid_from_date": _today().isoformat()} | parsed_assignments([*assignments, *written])
+    given = {"valid_from_date": today().isoformat()} | parsed_assignments([*assignments, *written])
     recorded = add_fact(
         load_settings(), utc_clock, entity, given, author=author, reason=reason, allow_unknown=allow_unknown
     )
@@ -258,7 +233,7 @@ def fact_add(
 @click.argument("entity", required=False)
 @click.option("--customer", help="Facts that name this customer.")
 @click.option("--invoice", help="Facts that name this invoice.")
-@click.option("--as-of", type=_Day(), help="Only those that hold on this day.")
+@click.option("--as-of", type=Day(), help="Only those that hold on this day.")
 def fact_list(entity: str | None, customer: str | None, invoice: str | None, as_of: date | None) -> None:
     """Facts recorded by command, those withdrawn left out. Facts from files are in the warehouse only."""
     from regua.ledger.fact_commands import described_fact, recorded_facts
@@ -294,7 +269,7 @@ def fact_change(fact_id: str, assignments: tuple[str, ...], author: str, reason:
 
 @fact.command("end")
 @click.argument("fact_id")
-@click.option("--on", "last_day", type=_Day(), required=True, help="Last day on which it holds.")
+@click.option("--on", "last_day", type=Day(), required=True, help="Last day on which it holds.")
 @_AUTHOR
 @_REASON
 def fact_end(fact_id: str, last_day: date, author: str, reason: str) -> None:
@@ -339,13 +314,13 @@ def policy_check(file: Path | None) -> None:
 
 @policy.command("show")
 @click.argument("name")
-@click.option("--as-of", type=_Day(), help="Day on which it holds. [default: today in São Paulo]")
+@click.option("--as-of", type=Day(), help="Day on which it holds. [default: today in São Paulo]")
 def policy_show(name: str, as_of: date | None) -> None:
     """The ladder of a policy in force on a day, with its conditions, limits and thresholds."""
     from regua.policy.ladder import print_ladder
     from regua.policy.policies import load_policies
 
-    day = as_of or _today()
+    day = as_of or today()
     found = load_policies(load_settings().policies_dir).named(name)
     version = found.version_on(day)
     if version is None:
@@ -361,7 +336,7 @@ def sample() -> None:
 @sample.command("generate")
 @click.option("--customers", type=click.IntRange(min=1), default=5000, show_default=True)
 @click.option("--months", type=click.IntRange(min=1), default=24, show_default=True)
-@click.option("--as-of", type=_Day(), required=True, help="Day whose exports are written.")
+@click.option("--as-of", type=Day(), required=True, help="Day whose exports are written.")
 @click.option("--seed", type=int, default=20260630, show_default=True)
 def sample_generate(customers: int, months: int, as_of: date, seed: int) -> None:
     """Write the exports of a believable Brazilian SaaS company into the inbox of the source `sample`."""
@@ -374,10 +349,6 @@ def sample_generate(customers: int, months: int, as_of: date, seed: int) -> None
         click.echo(f"planted in {planted.file_set}: {planted.row_count} × {planted.kind} → {planted.becomes}")
 
 
-def _today() -> date:
-    return utc_clock().replace(tzinfo=ZoneInfo("UTC")).astimezone(_LOCAL).date()
-
-
 def _last_day(settings: Settings) -> date:
     from regua.publish.serving import current_generation, read_serving_manifest
 
@@ -387,6 +358,10 @@ def _last_day(settings: Settings) -> date:
 def _settings(source_names: tuple[str, ...]) -> Settings:
     settings = load_settings()
     return replace(settings, source_names=source_names) if source_names else settings
+
+
+for command in (dispatch_commands.plan, dispatch_commands.dispatch, dispatch_commands.ledger):
+    cli.add_command(command)
 
 
 def main() -> None:

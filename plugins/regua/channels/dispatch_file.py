@@ -1,4 +1,4 @@
-"""`include/dispatch.yml`: who writes, through which providers, within which bounds. docs/how-to/dispatch.md has the fields."""
+"""`include/dispatch.yml`: who writes, through which providers, within which bounds (docs/how-to/dispatch.md)."""
 
 from __future__ import annotations
 

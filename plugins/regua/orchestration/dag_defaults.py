@@ -17,6 +17,7 @@ class Tag(StrEnum):
 
     NIGHTLY = "nightly"
     WAREHOUSE = "warehouse"
+    DISPATCH = "dispatch"
 
 
 def default_args() -> dict[str, Any]:
