@@ -65,12 +65,12 @@ class ProviderHttp:
         body: bytes | None = None,
         body_bytes: int = _BODY_BYTES,
     ) -> Reply:
-        """At most `timeout_seconds` to connect, and as many for all the rest. Raises NotReachedError, UnansweredError.
+        """At most `timeout_seconds`, from connecting to the last byte. Raises NotReachedError and UnansweredError.
 
         `target` is path and query. Of the reply's body no more than `body_bytes` are read.
         """
-        connection = self._kept() or self._connected()
         deadline = time.monotonic() + self._timeout_seconds
+        connection = self._kept() or self._connected(deadline)
         connection.response_class = partial(_TimedResponse, deadline)  # type: ignore[assignment]
         try:
             _allow_until(connection.sock, deadline)
@@ -99,30 +99,37 @@ class ProviderHttp:
             return None
         return connection  # type: ignore[no-any-return]
 
-    def _connected(self) -> _Connection:
-        connection = _Connection(self._host, self._port, self._timeout_seconds, self._address, self._tls)
+    def _connected(self, deadline: float) -> _Connection:
+        connection = _Connection(self._host, self._port, self._tls)
         try:
-            connection.connect()
+            connection.connect_until(deadline, self._address)
         except OSError as error:
             raise NotReachedError(_code(error)) from error
         return connection
 
 
 class _Connection(http.client.HTTPConnection):
-    def __init__(self, host: str, port: int, timeout: float, address: str, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
         self.default_port = 443 if tls else 80
-        super().__init__(host, port, timeout=timeout)
-        self._address = address
+        super().__init__(host, port)
         self._tls = tls
+        # A connection lost is never made again behind our back.
+        self.auto_open = 0
 
-    def connect(self) -> None:
-        bare = socket.create_connection((self._address, self.port), self.timeout)
-        try:
-            bare.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.sock = self._tls.wrap_socket(bare, server_hostname=self.host) if self._tls else bare
-        except OSError:
-            bare.close()
-            raise
+    def connect_until(self, deadline: float, address: str) -> None:
+        failure: OSError = socket.gaierror("no address")
+        for family, kind, protocol, _, where in socket.getaddrinfo(address, self.port, type=socket.SOCK_STREAM):
+            bare = socket.socket(family, kind, protocol)
+            try:
+                bare.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                _allow_until(bare, deadline)
+                bare.connect(where)
+                self.sock = self._tls.wrap_socket(bare, server_hostname=self.host) if self._tls else bare
+                return
+            except OSError as error:
+                bare.close()
+                failure = error
+        raise failure
 
 
 class _TimedResponse(http.client.HTTPResponse):
