@@ -118,6 +118,12 @@ from invoices
 where issue_date <= getvariable('since') and not is_changed(draft_until, cancelled_date, written_off_date)
     and stirred(bits, getvariable('day') - date '2000-01-01') < getvariable('reissued_below');
 
+-- An invoice that is settled by `as_of` is not to be paid any more. Not of `day`: what was once exported must not change.
+create macro awaits_payment(first_payment_date, cancelled_date, written_off_date, first_cents, cents) as
+    coalesce(first_payment_date > getvariable('as_of') - 5 or first_cents < cents, true)
+    and coalesce(cancelled_date > getvariable('as_of'), true)
+    and coalesce(written_off_date > getvariable('as_of'), true);
+
 create view invoices_export as
 select
     concat('T', subscription_number, '-', period) as titulo,
@@ -138,8 +144,20 @@ select
     end as situacao,
     case when not is_void then written(cancelled_date) end as data_cancelamento,
     written(written_off_date) as data_baixa,
-    payment_method_code as forma_cobranca
-from (from delivered_invoices union all from reissued_invoices);
+    payment_method_code as forma_cobranca,
+    case when is_payable then concat('https://pagar.nuvemfacil.example/f/', subscription_number, '-', period) end as link_pagamento,
+    case
+        when is_payable and payment_method_code = 'BOL'
+            then sample_boleto_line(cents, due_date, lpad(concat(subscription_number, lpad(period::varchar, 6, '0')), 25, '0'))
+    end as linha_digitavel,
+    case
+        when is_payable and payment_method_code = 'PIX'
+            then sample_pix_code(cents, concat('T', subscription_number, 'P', period))
+    end as pix_copia_e_cola
+from (
+    select *, awaits_payment(first_payment_date, cancelled_date, written_off_date, first_cents, cents) as is_payable
+    from (from delivered_invoices union all from reissued_invoices)
+);
 
 create view payments as
 select
@@ -183,3 +201,31 @@ select
     due_date + 3, money(cents // 10)::varchar, 'cortesia'
 from invoices
 where draw(bits, 8) < 8 and is_new(due_date + 3);
+
+-- Half of the customers have an address on file. No post code begins with 00, so no letter arrives anywhere.
+create view contact_points_export as
+select
+    concat('E', customer_number) as contato,
+    concat('C', customer_number) as cliente,
+    'ENDERECO' as tipo,
+    concat(
+        'Rua ', picked(getvariable('company_words'), bits, 30), ', ', 1 + draw(bits, 31) % 900, ', Centro, 00',
+        lpad((draw(bits, 32) % 1000)::varchar, 3, '0'), '-', lpad((draw(bits, 33) % 1000)::varchar, 3, '0'), ' ', city, ' - ', state_code
+    ) as endereco,
+    created_date as desde
+from customers
+inner join state_capitals using (state_code)
+where created_date <= getvariable('day') and draw(bits, 34) < 5000
+order by customer_number;
+
+-- One customer in five wants to be written to on WhatsApp.
+create view consents_export as
+select
+    concat('W', customer_number) as consentimento,
+    concat('C', customer_number) as cliente,
+    'WHATSAPP' as canal,
+    'S' as aceita,
+    created_date as desde
+from customers
+where created_date <= getvariable('day') and draw(bits, 35) < 2000
+order by customer_number;

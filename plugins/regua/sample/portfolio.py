@@ -24,9 +24,10 @@ from pathlib import Path
 import duckdb
 import holidays
 
+from regua.channels.payment_codes import boleto_line, pix_code
 from regua.durable_file import write_whole
 from regua.errors import InputError
-from regua.sample.dirt import MONEY, Planted, Record, faulty_records, readable_amount, wanted_originals
+from regua.sample.dirt import FAULTS, MONEY, Planted, Record, faulty_records, readable_amount, wanted_originals
 from regua.settings import Settings
 
 _SQL_DIR = Path(__file__).parent
@@ -37,7 +38,11 @@ _FILE_NAMES = {
     "invoices": "invoices_{day}.csv",
     "payments": "payments_{day}.csv",
     "credits": "credits_{day}.jsonl.gz",
+    "contact_points": "contact_points_{day}.csv",
+    "consents": "consents_{day}.csv",
 }
+# No bank has this number.
+_BANK = "000"
 _OFFICE_FILES = ("customers", "subscriptions")
 # Measured at 24 months, where growth and churn leave 19.7 invoices a customer.
 _INVOICES_PER_CUSTOMER_AND_MONTH = 0.82
@@ -165,6 +170,8 @@ def open_facts(
         connection.execute("create table bank_holidays (holiday_date date)")
         bank_holidays = [[holiday] for holiday in _bank_holidays(window_start.year, day.year + 1)]
         connection.executemany("insert into bank_holidays values ($1)", bank_holidays)
+        connection.create_function("sample_boleto_line", _boleto_line)
+        connection.create_function("sample_pix_code", _pix_code)
         for file_name in ("vocabulary.sql", "facts.sql", "exports.sql"):
             _run(connection, file_name)
         yield connection, Path(work)
@@ -178,7 +185,7 @@ def _write_exports(
     for file_set, pattern in _FILE_NAMES.items():
         path = work / file_set
         row_count, total = _write_clean(facts, file_set, path)
-        if dirt:
+        if dirt and file_set in FAULTS:
             originals = _first_records(file_set, path, wanted_originals(file_set, row_count))
             records, of_this_file = faulty_records(file_set, row_count, originals)
             _append(file_set, path, records)
@@ -256,6 +263,20 @@ def _reissued_below(facts: duckdb.DuckDBPyConnection, changed_pct: float) -> int
     [(delivered,)] = facts.execute("select count(*) from delivered_invoices").fetchall()
     missing = round(known * changed_pct / 100) - delivered
     return max(0, missing * 2**32 // max(1, known - delivered))
+
+
+def _boleto_line(cents: int, due_date: date, free_field: str) -> str:
+    return boleto_line(bank=_BANK, amount=Decimal(cents).scaleb(-2), due_date=due_date, free_field=free_field)
+
+
+def _pix_code(cents: int, transaction_id: str) -> str:
+    return pix_code(
+        key="financeiro@nuvemfacil.example",
+        receiver="NUVEM FACIL TECNOLOGIA",
+        city="SAO PAULO",
+        amount=Decimal(cents).scaleb(-2),
+        transaction_id=transaction_id,
+    )
 
 
 def _bank_holidays(first_year: int, last_year: int) -> list[date]:

@@ -49,6 +49,14 @@ from (
     (26, 'AP', '96', 4), (27, 'RR', '95', 3)
 ) as listed (position, state_code, area_code, share);
 
+create table state_capitals (state_code varchar, city varchar);
+insert into state_capitals values
+('AC', 'Rio Branco'), ('AL', 'Maceió'), ('AM', 'Manaus'), ('AP', 'Macapá'), ('BA', 'Salvador'), ('CE', 'Fortaleza'),
+('DF', 'Brasília'), ('ES', 'Vitória'), ('GO', 'Goiânia'), ('MA', 'São Luís'), ('MG', 'Belo Horizonte'),
+('MS', 'Campo Grande'), ('MT', 'Cuiabá'), ('PA', 'Belém'), ('PB', 'João Pessoa'), ('PE', 'Recife'), ('PI', 'Teresina'),
+('PR', 'Curitiba'), ('RJ', 'Rio de Janeiro'), ('RN', 'Natal'), ('RO', 'Porto Velho'), ('RR', 'Boa Vista'),
+('RS', 'Porto Alegre'), ('SC', 'Florianópolis'), ('SE', 'Aracaju'), ('SP', 'São Paulo'), ('TO', 'Palmas');
+
 create table plans (plan_code varchar, person_type_code varchar, segment_code varchar, monthly_cents bigint, choice bigint);
 insert into plans values
 ('ESSENCIAL', 'F', 'varejo', 4990, 0), ('PLUS', 'F', 'varejo', 8990, 1), ('FAMILIA', 'F', 'varejo', 12990, 2),

@@ -6,6 +6,7 @@ import csv
 import gzip
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import Decimal
@@ -15,6 +16,7 @@ import duckdb
 import pytest
 from stdnum.br import cnpj, cpf
 
+from regua.channels.payment_codes import read_boleto_line, read_pix_code
 from regua.errors import InputError
 from regua.sample.portfolio import SamplePortfolio, customers_for, generate, generate_next_day, open_facts
 
@@ -66,7 +68,7 @@ def test_another_seed_gives_another_portfolio(tmp_path: Path, portfolio: SampleP
 
 
 def test_nothing_but_the_exports_is_left_in_the_folder(portfolio: SamplePortfolio) -> None:
-    tables = ("customers", "subscriptions", "invoices", "payments")
+    tables = ("customers", "subscriptions", "invoices", "payments", "contact_points", "consents")
     exports = {f"{name}_{AS_OF}.csv" for name in tables} | {f"credits_{AS_OF}.jsonl.gz"}
     manifests = {f"{name}.manifest.json" for name in exports}
     assert set(_content(portfolio.folder)) == exports | manifests | {f"planted_{AS_OF}.json"}
@@ -112,6 +114,34 @@ def test_contact_data_can_reach_nobody(portfolio: SamplePortfolio) -> None:
     assert len(telephones) > 1000
     assert {name for name in domains if not name.endswith(".example")} == {"example.com", "example.net", "example.org"}
     assert {telephone[-9:-4] for telephone in telephones} == {"90000"}
+
+
+def test_what_awaits_payment_has_codes_that_pay_it(tmp_path: Path) -> None:
+    """And what was paid long ago has none, because nobody should pay it again."""
+    generate(tmp_path, **SMALL, dirt=False)
+    invoices = _records(tmp_path / f"invoices_{AS_OF}.csv")
+    by_boleto = [r for r in invoices if r["linha_digitavel"]]
+    by_pix = [r for r in invoices if r["pix_copia_e_cola"]]
+    assert len(by_boleto) > 200
+    assert len(by_pix) > 50
+    for record in by_boleto:
+        line = read_boleto_line(record["linha_digitavel"])
+        due_date = date.fromisoformat(record["data_vencimento"])
+        assert (line.amount, line.due_date(due_date)) == (Decimal(record["valor"]), due_date)
+    assert all(read_pix_code(r["pix_copia_e_cola"]).amount == Decimal(r["valor"]) for r in by_pix)
+    assert len({r["linha_digitavel"] for r in by_boleto}) == len(by_boleto)
+    assert {r["forma_cobranca"] for r in by_boleto} == {"BOL"}
+    assert {r["forma_cobranca"] for r in by_pix} == {"PIX"}
+    with_page = [r for r in invoices if r["link_pagamento"]]
+    assert all(r["link_pagamento"].startswith("https://pagar.nuvemfacil.example/f/") for r in with_page)
+    assert len(with_page) < 0.2 * len(invoices)
+
+
+def test_letters_can_reach_nobody(portfolio: SamplePortfolio) -> None:
+    """No Brazilian post code begins with 00."""
+    addresses = _records(portfolio.folder / f"contact_points_{AS_OF}.csv")
+    assert 0.4 < len(addresses) / 1500 < 0.6
+    assert {re.search(r"[0-9]{5}-[0-9]{3}", r["endereco"])[0][:2] for r in addresses} == {"00"}
 
 
 def test_due_dates_fall_on_weekends_and_bank_holidays(facts: duckdb.DuckDBPyConnection) -> None:

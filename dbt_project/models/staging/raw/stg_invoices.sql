@@ -18,6 +18,9 @@ final as (
         payment_method_code,
         calendar_code,
         policy_code,
+        payment_url,
+        nullif({{ keep_characters('boleto_line', '0-9') }}, '') as boleto_line,
+        nullif(trim(pix_code), '') as pix_code,
         _source,
         _loaded_at
     from versions
