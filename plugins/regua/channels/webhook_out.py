@@ -12,7 +12,7 @@ from datetime import UTC
 from typing import Any
 from urllib.parse import urlsplit
 
-from standardwebhooks import Webhook
+from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from regua.channels.answers import answer_of, pause_seconds
 from regua.channels.provider_http import NotReachedError, ProviderHttp, UnansweredError
@@ -49,7 +49,7 @@ class WebhookOut:
             raise InputError("A webhook's URL must not hold a user or a password.")
         try:
             self._webhook = Webhook(secret)
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, EmptyWebhookSecretError) as error:
             raise InputError("REGUA_WEBHOOK_SECRET is no secret of Standard Webhooks (whsec_ and base64).") from error
         self._url = url
         self._host = parts.hostname
@@ -83,6 +83,7 @@ class WebhookOut:
         now = self._clock().replace(tzinfo=UTC)
         headers = {
             "Content-Type": "application/json",
+            "Connection": "close",
             "User-Agent": "regua",
             "webhook-id": webhook_id,
             "webhook-timestamp": str(int(now.timestamp())),
@@ -113,7 +114,7 @@ class WebhookOut:
 
 
 def is_public(address: str) -> bool:
-    """Neither private, loopback, link-local, reserved nor multicast, nor an IPv4 address of these inside an IPv6 one."""
+    """Neither private, loopback, link-local, reserved nor multicast, nor such an IPv4 address inside an IPv6 one."""
     parsed: Any = ipaddress.ip_address(address.partition("%")[0])
     inner = [parsed]
     if parsed.version == 6:
