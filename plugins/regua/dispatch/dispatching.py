@@ -88,6 +88,7 @@ class Run:
         self._ready: deque[tuple[Candidate, Rendered]] = deque()
         self._answered: list[Answered] = []
         self._unknown_in_a_row = 0
+        self._claimed_count = 0
         self._hold = _AT_ONCE
         self._hold_left = 0
         self._not_before: datetime | None = None
@@ -150,7 +151,7 @@ class Run:
         """The messages to claim now: no more than connections are free, the run may send, and one batch holds."""
         if self._report.ended is not None or not self._ready:
             return []
-        left = self._bounds.messages - self._report.attempted
+        left = self._bounds.messages - self._claimed_count
         if left <= 0:
             self._report.ended = "cap_reached"
             return []
@@ -179,6 +180,7 @@ class Run:
         except BaseException:
             self._answered = answered
             raise
+        self._claimed_count += len(claims)
         self._hold_left = max(0, self._hold_left - len(claims))
         by_id = {candidate.content.message_id: (candidate, rendered) for candidate, rendered in wanted}
         return [

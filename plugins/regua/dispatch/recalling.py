@@ -89,12 +89,12 @@ def look_before_release(engine: sa.Engine, channels: Channels, clock: Clock) -> 
         )
         held = connection.execute(query).all()
         looks = {
-            day: take_last_look(connection, numbers, now)
-            for day, numbers in connection.execute(
+            plan.as_of_date: take_last_look(connection, plan.known_fact_numbers, now)
+            for plan in connection.execute(
                 sa.select(PLANS.c.as_of_date, PLANS.c.known_fact_numbers).where(
                     PLANS.c.as_of_date.in_({row.as_of_date for row in held})
                 )
-            ).tuples()
+            )
         }
     hindered = {}
     for row in held:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from regua.channels.sending import Answer
 from regua.dispatch.daily import Dispatch, newest_plan_day
 from regua.dispatch.outbox import stop_reason
 from regua.dispatch.planning import Plan
@@ -55,10 +56,10 @@ def print_dispatch(dispatch: Dispatch) -> None:
         answers = report.answers
         counts = (
             report.attempted,
-            answers["accepted"],
-            answers["limited"] + answers["not_reached"] + answers["unauthorised"],
-            answers["rejected"],
-            answers["unknown"],
+            answers[Answer.ACCEPTED],
+            answers[Answer.LIMITED] + answers[Answer.NOT_REACHED] + answers[Answer.UNAUTHORISED],
+            answers[Answer.REJECTED],
+            answers[Answer.UNKNOWN],
             report.refused,
         )
         table.add_row(report.channel_code, *(f"{count:,}" for count in counts), report.ended or "")

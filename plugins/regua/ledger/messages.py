@@ -90,7 +90,7 @@ MESSAGES = sa.Table(
     "messages",
     METADATA,
     sa.Column("message_id", sa.String(64), primary_key=True),
-    sa.Column("as_of_date", sa.Date, nullable=False),
+    sa.Column("as_of_date", sa.Date, sa.ForeignKey("plans.as_of_date"), nullable=False),
     sa.Column("customer_id", sa.String(64), nullable=False),
     sa.Column("channel_code", sa.String(20), nullable=False),
     sa.Column("currency_code", sa.String(3), nullable=False),
@@ -114,22 +114,26 @@ MESSAGES = sa.Table(
     sa.Column("provider_message_id", sa.String(200)),
     sa.Column("batch_id", sa.String(100)),
     sa.Column("send_at", sa.DateTime),
+    sa.Index("messages_by_state", "state_code", "channel_code", "as_of_date"),
+    sa.Index("messages_by_customer", "customer_id"),
+    sa.Index("messages_by_provider", "provider_message_id"),
 )
 CONTENTS = sa.Table(
     "message_contents",
     METADATA,
-    sa.Column("message_id", sa.String(64), primary_key=True),
+    sa.Column("message_id", sa.String(64), sa.ForeignKey("messages.message_id"), primary_key=True),
     sa.Column("content", sa.JSON, nullable=False),
 )
 STEPS = sa.Table(
     "message_steps",
     METADATA,
     sa.Column("step_key", sa.String(64), primary_key=True),
-    sa.Column("message_id", sa.String(64), nullable=False),
+    sa.Column("message_id", sa.String(64), sa.ForeignKey("messages.message_id"), nullable=False),
     sa.Column("customer_id", sa.String(64), nullable=False),
     sa.Column("invoice_id", sa.String(64), nullable=False),
     sa.Column("step_code", sa.String(64), nullable=False),
     sa.Column("cycle_date", sa.Date, nullable=False),
+    sa.Index("message_steps_by_message", "message_id"),
 )
 CONTACT_DAYS = sa.Table(
     "contact_days",
@@ -137,7 +141,7 @@ CONTACT_DAYS = sa.Table(
     sa.Column("address_hash", sa.String(64), primary_key=True),
     sa.Column("channel_code", sa.String(20), primary_key=True),
     sa.Column("local_date", sa.Date, primary_key=True),
-    sa.Column("message_id", sa.String(64), nullable=False, unique=True),
+    sa.Column("message_id", sa.String(64), sa.ForeignKey("messages.message_id"), nullable=False, unique=True),
 )
 HELD_BATCHES = sa.Table(
     "held_batches",
@@ -159,6 +163,7 @@ PAYMENT_NOTICES = sa.Table(
     sa.Column("recorded_at", sa.DateTime, nullable=False),
     # When a night knew the payment too; from then on its decisions speak for it.
     sa.Column("seen_at", sa.DateTime),
+    sa.Index("payment_notices_by_invoice", "invoice_id"),
 )
 EVIDENCE = sa.Table(
     "evidence_events",
@@ -172,6 +177,7 @@ EVIDENCE = sa.Table(
     sa.Column("occurred_at", sa.DateTime, nullable=False),
     sa.Column("recorded_at", sa.DateTime, nullable=False),
     sa.Column("applied_at", sa.DateTime),
+    sa.Index("evidence_by_provider", "provider_message_id"),
 )
 EVENTS = sa.Table(
     "message_events",
@@ -186,4 +192,5 @@ EVENTS = sa.Table(
     sa.Column("recorded_at", sa.DateTime, nullable=False),
     sa.Column("previous_hash", sa.String(64), nullable=False),
     sa.Column("event_hash", sa.String(64), nullable=False),
+    sa.Index("message_events_by_message", "message_id"),
 )

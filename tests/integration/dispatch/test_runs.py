@@ -1,0 +1,405 @@
+"""Runs of a dispatch: every answer of a provider, every reason to hold a message back, every reason to stop."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+from tests.integration.dispatch.made_plans import CLOSES, DAY, House, PlainWriter, RememberingChannel, made_message
+
+from regua.channels.sending import Answer, Outcome
+from regua.contract.entities import load_contract
+from regua.dispatch.outbox import Answered, Hold, StoppedError
+from regua.dispatch.payments import note_payment
+from regua.dispatch.recalling import look_before_release, recall, resume, stop
+from regua.errors import InputError
+from regua.ledger.facts import record_fact
+from regua.ledger.messages import CONTACT_DAYS
+
+AT_ONCE = Hold(None, None)
+
+
+def test_each_message_is_given_to_the_provider_once(house: House) -> None:
+    house.plan(*(made_message(number) for number in range(30)))
+    provider = RememberingChannel()
+    report = house.send(provider, connections=4)
+    assert report.ended is None
+    assert report.answers == {Answer.ACCEPTED: 30}
+    assert house.send(provider).attempted == 0
+    assert len(set(provider.customers)) == len(provider.received) == 30
+    assert set(house.states().values()) == {"accepted"}
+    assert house.events("C7") == ["planned", "claimed", "accepted"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "events"),
+    [
+        (Outcome(Answer.ACCEPTED, "", "id"), "accepted", ["planned", "claimed", "accepted"]),
+        (Outcome(Answer.REJECTED, "400"), "rejected: 400", ["planned", "claimed", "rejected"]),
+        (Outcome(Answer.UNKNOWN, "timeout"), "unknown: timeout", ["planned", "claimed", "unknown"]),
+        # What is proved not to have been processed comes round again, and then goes out.
+        (Outcome(Answer.LIMITED, "429", retry_after_seconds=3), "accepted", ["planned", "claimed"] * 2 + ["accepted"]),
+        (Outcome(Answer.NOT_REACHED, "refused"), "accepted", ["planned", "claimed"] * 2 + ["accepted"]),
+    ],
+    ids=["accepted", "rejected", "unknown", "limited", "not_reached"],
+)
+def test_each_answer_has_its_state(house: House, outcome: Outcome, state: str, events: list[str]) -> None:
+    house.plan(made_message(1))
+    provider = RememberingChannel({"C1": [outcome]})
+    house.send(provider)
+    house.wait(90)
+    house.send(provider)
+    assert house.states()["C1"] == state
+    assert house.events("C1") == events
+
+
+@pytest.mark.parametrize("answer", [Answer.UNKNOWN, Answer.REJECTED])
+def test_what_may_have_gone_out_or_was_refused_is_never_tried_again_that_day(house: House, answer: Answer) -> None:
+    house.plan(made_message(1))
+    provider = RememberingChannel({"C1": [Outcome(answer, "")]})
+    for _ in range(3):
+        house.send(provider)
+        house.wait(3600)
+    assert len(provider.received) == 1
+
+
+def test_a_provider_that_will_not_have_us_ends_the_run_and_nothing_is_lost(house: House) -> None:
+    house.plan(*(made_message(number) for number in range(5)))
+    provider = RememberingChannel({f"C{number}": [Outcome(Answer.UNAUTHORISED, "401")] for number in range(5)})
+    report = house.send(provider)
+    assert report.ended == "unauthorised: 401"
+    assert len(provider.received) == 1
+    assert {state.split(":")[0] for state in house.states().values()} == {"planned"}
+
+
+def test_five_unknowns_in_a_row_end_the_run(house: House) -> None:
+    house.plan(*(made_message(number) for number in range(20)))
+    provider = RememberingChannel({f"C{number}": [Outcome(Answer.UNKNOWN, "500")] for number in range(20)})
+    report = house.send(provider)
+    assert report.ended == "breaker: 5 of 5 with unknown fate"
+    assert len(provider.received) == 5
+
+
+def test_more_unknowns_than_two_in_a_hundred_end_the_run(house: House) -> None:
+    messages = sorted((made_message(number) for number in range(300)), key=lambda each: each.content.message_id)
+    house.plan(*messages)
+    every_thirtieth = {each.content.customer_id: [Outcome(Answer.UNKNOWN, "500")] for each in messages[::30]}
+    report = house.send(RememberingChannel(every_thirtieth))
+    assert report.ended == "breaker: 4 of 100 with unknown fate"
+
+
+def test_a_run_sends_no_more_than_its_cap(house: House) -> None:
+    house.plan(*(made_message(number) for number in range(10)))
+    provider = RememberingChannel()
+    assert house.send(provider, messages=4, connections=8).ended == "cap_reached"
+    assert len(provider.received) == 4
+
+
+def test_a_limit_that_lasts_long_ends_the_run_and_the_message_waits_for_a_later_one(house: House) -> None:
+    house.plan(made_message(1))
+    provider = RememberingChannel({"C1": [Outcome(Answer.LIMITED, "429", retry_after_seconds=600)]})
+    assert "limited" in str(house.send(provider).ended)
+    assert house.send(provider).attempted == 0
+    house.wait(601)
+    assert house.send(provider).answers == {Answer.ACCEPTED: 1}
+
+
+def test_a_channel_that_breaks_leaves_the_message_unknown_and_tells(house: House) -> None:
+    house.plan(made_message(1), made_message(2))
+
+    def break_down(outgoing: object) -> None:
+        raise ZeroDivisionError
+
+    provider = RememberingChannel(during=break_down)
+    with pytest.raises(ZeroDivisionError):
+        house.send(provider)
+    assert len(provider.received) == 1
+    assert sorted(house.states().values()) == ["planned", "unknown: defect: ZeroDivisionError"]
+
+
+def test_a_message_that_does_not_pass_its_check_is_never_attempted(house: House) -> None:
+    house.plan(made_message(1), made_message(2))
+    provider = RememberingChannel()
+    report = house.send(provider, writer=PlainWriter({"C1": InputError("wrong_total: they do not add up")}))
+    assert (report.refused, provider.customers) == (1, ["C2"])
+    assert house.states()["C1"] == "suppressed: not_fit: wrong_total: they do not add up"
+
+
+def test_one_address_gets_one_message_a_channel_and_day_whoever_it_belongs_to(house: House) -> None:
+    """An accountant's mailbox, say, that two customers share."""
+    house.plan(made_message(1, address="conta@escritorio.com.br"), made_message(2, address="conta@escritorio.com.br"))
+    provider = RememberingChannel()
+    house.send(provider, connections=4)
+    assert len(provider.received) == 1
+    assert sorted(house.states().values()) == ["accepted", "suppressed: contacted_that_day"]
+
+
+def test_what_was_not_processed_does_not_use_up_the_day_of_its_address(house: House) -> None:
+    house.plan(made_message(1))
+    house.send(RememberingChannel({"C1": [Outcome(Answer.REJECTED, "400")]}))
+    with house.engine.connect() as connection:
+        assert connection.execute(sa.select(CONTACT_DAYS)).all() == []
+
+
+# Hours ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("now", "state"),
+    [
+        (datetime.fromisoformat("2026-06-30 11:59:59"), "planned"),
+        (datetime.fromisoformat("2026-06-30 12:00:00"), "accepted"),
+        (datetime.fromisoformat("2026-06-30 21:59:59"), "accepted"),
+        (datetime.fromisoformat("2026-06-30 22:00:00"), "expired: window_closed"),
+    ],
+)
+def test_a_message_leaves_from_the_minute_its_window_opens_to_the_one_before_it_closes(
+    house: House, now: datetime, state: str
+) -> None:
+    house.plan(made_message(1))
+    house.now = now
+    house.send(RememberingChannel())
+    assert house.states()["C1"] == state
+
+
+def test_what_would_be_released_after_hours_is_not_handed_over(house: House) -> None:
+    house.plan(made_message(1))
+    house.now = CLOSES - timedelta(minutes=44)
+    provider = RememberingChannel(holds=True)
+    house.send(provider, hold_for=timedelta(minutes=45), batch_size=10)
+    assert provider.received == []
+    assert house.states()["C1"] == "expired: window_closes_before_release"
+
+
+# Last look -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_payment_since_the_night_cancels_the_message(house: House) -> None:
+    house.plan(made_message(1, invoices=["A", "B"]), made_message(2))
+    note_payment(house.engine, "pay-1", "B", "export", house.clock)
+    provider = RememberingChannel()
+    house.send(provider)
+    assert provider.customers == ["C2"]
+    assert house.states()["C1"] == "cancelled_paid: payment_received"
+
+
+def test_a_payment_between_two_messages_of_a_run_cancels_the_second(house: House) -> None:
+    messages = sorted((made_message(number) for number in range(3)), key=lambda each: each.content.message_id)
+    house.plan(*messages)
+    last = messages[-1].content
+
+    def pay(outgoing: object) -> None:
+        note_payment(house.engine, "pay-1", last.lines[0].invoice_id, "export", house.clock)
+
+    provider = RememberingChannel(during=pay)
+    house.send(provider)
+    assert last.customer_id not in provider.customers
+    assert house.states()[last.customer_id] == "cancelled_paid: payment_received"
+
+
+def test_a_payment_that_a_night_has_seen_holds_nothing_back(house: House) -> None:
+    """It paid a part: the night decided what is left with it."""
+    note_payment(house.engine, "pay-1", "I1", "export", house.clock)
+    from dataclasses import replace
+
+    from tests.integration.dispatch.made_plans import decided
+
+    from regua.dispatch.planning import write_plan
+
+    write_plan(house.engine, replace(decided([made_message(1)]), seen_notice_ids=frozenset(["pay-1"])), house.clock)
+    house.plan(made_message(1))
+    provider = RememberingChannel()
+    house.send(provider)
+    assert provider.customers == ["C1"]
+
+
+FROM_TODAY = {"valid_from_date": "2026-06-30", "valid_to_date": None}
+ABOUT_THE_CUSTOMER = FROM_TODAY | {"customer_id": "C1", "invoice_id": None}
+FACTS = {
+    "disputes": FROM_TODAY | {"invoice_id": "I1"},
+    "promises": ABOUT_THE_CUSTOMER | {"promised_date": "2026-07-03"},
+    "pauses": ABOUT_THE_CUSTOMER | {"valid_to_date": "2026-07-30"},
+    "exemptions": ABOUT_THE_CUSTOMER,
+    "agreements": ABOUT_THE_CUSTOMER | {"broken_date": None},
+    "consents": ABOUT_THE_CUSTOMER | {"channel_code": "email", "is_opted_in": "false"},
+    "waivers": FROM_TODAY | {"customer_id": None, "invoice_id": "I1", "waived_pct": "100"},
+}
+
+
+@pytest.mark.parametrize("entity", FACTS)
+def test_any_fact_recorded_since_the_night_holds_the_message_back(house: House, entity: str) -> None:
+    house.plan(made_message(1), made_message(2))
+    _record(house, entity, FACTS[entity])
+    provider = RememberingChannel()
+    house.send(provider)
+    assert provider.customers == ["C2"]
+    assert house.states()["C1"] == f"suppressed: new_{entity}"
+
+
+def test_a_fact_that_the_night_knew_was_decided_with(house: House) -> None:
+    _record(house, "waivers", FACTS["waivers"])
+    house.plan(made_message(1), facts={"waivers": 1})
+    provider = RememberingChannel()
+    house.send(provider)
+    assert provider.customers == ["C1"]
+
+
+def test_an_opt_out_of_another_channel_holds_nothing_back(house: House) -> None:
+    house.plan(made_message(1))
+    _record(house, "consents", FACTS["consents"] | {"channel_code": "sms"})
+    provider = RememberingChannel()
+    house.send(provider)
+    assert provider.customers == ["C1"]
+
+
+# Leases --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_claim_whose_lease_is_over_becomes_unknown_and_is_never_sent_again(house: House) -> None:
+    house.plan(made_message(1))
+    outbox = house.outbox()
+    [claim] = outbox.exchange([], outbox.candidates(10), AT_ONCE)
+    provider = RememberingChannel()
+    assert house.send(provider).left_open == 0
+    house.wait(601)
+    assert house.send(provider).left_open == 1
+    assert house.states()["C1"] == "unknown: lease_over"
+    assert provider.received == []
+    assert not outbox.still_holds(claim)
+
+
+def test_an_answer_that_comes_late_still_tells_that_it_was_sent(house: House) -> None:
+    house.plan(made_message(1))
+    outbox = house.outbox()
+    [claim] = outbox.exchange([], outbox.candidates(10), AT_ONCE)
+    house.wait(601)
+    house.send(RememberingChannel())
+    outbox.exchange([Answered(claim, Outcome(Answer.ACCEPTED, "", "id"))], [], AT_ONCE)
+    assert house.states()["C1"] == "accepted"
+
+
+def test_a_late_answer_that_nothing_was_sent_does_not_open_the_message_again(house: House) -> None:
+    house.plan(made_message(1))
+    outbox = house.outbox()
+    [claim] = outbox.exchange([], outbox.candidates(10), AT_ONCE)
+    house.wait(601)
+    house.send(RememberingChannel())
+    outbox.exchange([Answered(claim, Outcome(Answer.NOT_REACHED, "refused"))], [], AT_ONCE)
+    assert house.states()["C1"] == "unknown: lease_over"
+
+
+def test_a_message_is_claimed_by_one_of_two_who_both_want_it(house: House) -> None:
+    house.plan(made_message(1))
+    first, second = house.outbox(run_id="first"), house.outbox(run_id="second")
+    wanted = first.candidates(10), second.candidates(10)
+    assert len(first.exchange([], wanted[0], AT_ONCE)) == 1
+    assert second.exchange([], wanted[1], AT_ONCE) == []
+
+
+def test_a_message_that_was_planned_anew_since_it_was_read_is_not_claimed_as_it_was(house: House) -> None:
+    house.plan(made_message(1, amount="100.00"))
+    outbox = house.outbox()
+    old = outbox.candidates(10)
+    house.plan(made_message(1, amount="60.00"))
+    assert outbox.exchange([], old, AT_ONCE) == []
+    assert len(outbox.exchange([], outbox.candidates(10), AT_ONCE)) == 1
+
+
+# Switch and recall ---------------------------------------------------------------------------------------------------
+
+
+def test_the_switch_stops_a_run_that_is_under_way(house: House) -> None:
+    house.plan(*(made_message(number) for number in range(10)))
+    provider = RememberingChannel()
+
+    def pull(outgoing: object) -> None:
+        if len(provider.received) == 3:
+            stop(house.engine, house.stop_file, lambda code: provider, house.clock, author="ana", reason="wrong text")
+
+    provider.during = pull
+    assert "wrong text" in str(house.send(provider).ended) or "STOP" in str(house.send(provider).ended)
+    assert len(provider.received) == 3
+    resume(house.engine, house.stop_file, house.clock, author="ana", reason="mended")
+    house.send(provider)
+    assert len(provider.received) == 10
+
+
+@pytest.mark.parametrize("way", ["file", "ledger"])
+def test_either_the_file_or_the_ledger_alone_stops_everything(house: House, way: str) -> None:
+    house.plan(made_message(1))
+    stop(house.engine, house.stop_file, lambda code: RememberingChannel(), house.clock, author="ana", reason="halt")
+    if way == "file":
+        resume(house.engine, house.stop_file, house.clock, author="ana", reason="half")
+        house.stop_file.write_text("by hand")
+    else:
+        house.stop_file.unlink()
+    provider = RememberingChannel()
+    assert house.send(provider).ended
+    assert provider.received == []
+
+
+def test_what_is_held_can_be_recalled_whole(house: House) -> None:
+    house.plan(*(made_message(number) for number in range(5)))
+    provider = RememberingChannel(holds=True)
+    house.send(provider, hold_for=timedelta(minutes=45), batch_size=2, connections=4)
+    assert {outgoing.send_at for outgoing in provider.received} == {house.now + timedelta(minutes=45)}
+    taken_back = recall(house.engine, lambda code: provider, house.clock, run_id="run")
+    assert (taken_back.batches, taken_back.recalled) == (3, 5)
+    assert set(house.states().values()) == {"suppressed: recalled"}
+
+
+def test_a_batch_that_was_released_cannot_be_recalled(house: House) -> None:
+    house.plan(made_message(1))
+    provider = RememberingChannel(holds=True)
+    house.send(provider, hold_for=timedelta(minutes=45), batch_size=2)
+    house.wait(45 * 60)
+    with pytest.raises(InputError, match="held any more"):
+        recall(house.engine, lambda code: provider, house.clock, run_id="run")
+    assert house.states()["C1"] == "accepted"
+
+
+def test_a_payment_before_the_release_recalls_the_batch_and_no_other(house: House) -> None:
+    house.plan(*(made_message(number) for number in range(4)))
+    provider = RememberingChannel(holds=True)
+    house.send(provider, hold_for=timedelta(minutes=45), batch_size=2)
+    paid, beside = (outgoing.content.customer_id for outgoing in provider.received[:2])
+    note_payment(house.engine, "pay-1", f"I{paid[1:]}", "export", house.clock)
+    looked = look_before_release(house.engine, lambda code: provider, house.clock)
+    assert (looked.batches, looked.recalled) == (1, 2)
+    states = house.states()
+    assert states[paid] == "cancelled_paid: payment_received"
+    assert states[beside] == "suppressed: recalled_with_its_batch"
+    assert sorted(states.values())[:2] == ["accepted", "accepted"]
+
+
+def test_a_recall_that_the_provider_does_not_confirm_is_told_and_changes_no_state(house: House) -> None:
+    house.plan(made_message(1))
+    provider = RememberingChannel(holds=True, recall_works=False)
+    house.send(provider, hold_for=timedelta(minutes=45), batch_size=2)
+    taken_back = recall(house.engine, lambda code: provider, house.clock)
+    assert len(taken_back.unconfirmed_batch_ids) == 1
+    assert house.states()["C1"] == "accepted"
+
+
+def test_nothing_is_claimed_into_a_batch_that_was_recalled(house: House) -> None:
+    house.plan(made_message(1), made_message(2))
+    provider = RememberingChannel(holds=True)
+    provider.during = lambda outgoing: recall(house.engine, lambda code: provider, house.clock) and None
+    report = house.send(provider, hold_for=timedelta(minutes=45), batch_size=10)
+    assert len(provider.received) == 1
+    assert "was recalled" in str(report.ended)
+    assert sorted(house.states().values()) == ["planned", "suppressed: recalled"]
+
+
+def test_without_a_plan_nothing_is_claimed(house: House) -> None:
+    house.plan(made_message(1))
+    outbox = house.outbox()
+    wanted = outbox.candidates(10)
+    house.plan(day=DAY + timedelta(days=1), gate="open")
+    with pytest.raises(StoppedError):
+        house.outbox(day=DAY + timedelta(days=1)).exchange([], wanted, AT_ONCE)
+
+
+def _record(house: House, entity: str, values: dict[str, str | None]) -> None:
+    record_fact(house.engine, load_contract()[entity], values, author="ana", reason="said so", clock=house.clock)
