@@ -12,9 +12,9 @@ final as (
     select
         invoices.invoice_id,
         invoices.invoice_number,
-        cast(null as varchar) as payment_url,
-        cast(null as varchar) as boleto_line,
-        cast(null as varchar) as pix_code
+        invoices.payment_url,
+        invoices.boleto_line,
+        invoices.pix_code
     from invoices
     inner join message_lines
         on invoices.invoice_id = message_lines.invoice_id
