@@ -329,6 +329,29 @@ def policy_show(name: str, as_of: date | None) -> None:
 
 
 @cli.group()
+def template() -> None:
+    """Look at the wording of the messages."""
+
+
+@template.command("preview")
+@click.argument("templates", nargs=-1, metavar="[TEMPLATE]...")
+@click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Folder. [default: in REGUA_HOME]")
+def template_preview(templates: tuple[str, ...], output: Path | None) -> None:
+    """Write templates with made-up data as files to look at, and say what the check would refuse."""
+    from regua.channels.dispatch_file import read_dispatch_file
+    from regua.channels.template_preview import preview_templates
+
+    settings = load_settings()
+    folder = output or settings.home / "preview" / "templates"
+    made = preview_templates(
+        settings.templates_dir, read_dispatch_file(settings.dispatch_path), templates, folder.absolute()
+    )
+    click.echo(f"{made.message_count} messages: open {made.index}")
+    if made.faults:
+        raise InputError("\n".join(["None of these would be sent:", *made.faults]))
+
+
+@cli.group()
 def sample() -> None:
     """A made-up portfolio to try things on."""
 

@@ -33,6 +33,8 @@ CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # Above these a message is a list, and one link pays it all: thirty codes help nobody, and Gmail cuts at 102 kB.
 _MOST_LINES_WITH_CODES = 5
 _MOST_LINES_WITH_QR = 2
+# What the window of an envelope shows of a line.
+_ADDRESS_LINE_CHARACTERS = 42
 # A longer number is no number a person would look for.
 _NUMBER_CHARACTERS = 40
 _SYMBOLS = {"BRL": "R$", "USD": "US$", "EUR": "€"}
@@ -127,7 +129,7 @@ class Renderer:
         images = _Images("letter")
         variables = self._variables(content, images)
         variables["words"] = words = self._words(f"{content.template_code}/letter.txt", variables)
-        variables["address_lines"] = [shown(line) for line in content.address.splitlines() if line.strip()]
+        variables["address_lines"] = _address_lines(content.name, content.address)
         return Rendered(
             text=_tidy(self._written("letter/layout.txt", variables)),
             subject=" ".join(words["subject"]),
@@ -359,6 +361,23 @@ def _plural(context: Context, one: str, many: str) -> str:
 
 def _paragraphs(text: str) -> list[str]:
     return [" ".join(part.split()) for part in re.split(r"\n\s*\n", text.strip()) if part.strip()]
+
+
+def _address_lines(name: str, address: str) -> list[str]:
+    """What stands in the window: the name, then the address, which an export may bring on one line."""
+    lines = [shown(line).strip() for line in address.splitlines() if line.strip()]
+    if len(lines) == 1:
+        lines = _wrapped(lines[0])
+    return lines if lines[:1] == [shown(name).strip()] else [shown(name), *lines]
+
+
+def _wrapped(address: str) -> list[str]:
+    lines = [""]
+    for part in re.split(r"(?<=,) ", address):
+        if lines[-1] and len(lines[-1]) + len(part) >= _ADDRESS_LINE_CHARACTERS:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {part}".strip()
+    return lines
 
 
 def _tidy(text: str) -> str:
