@@ -132,9 +132,10 @@ class TwilioMessages:
     def _refusal(self, reply: Reply) -> Outcome:
         code = _error_code(reply)
         answer = answer_of(reply)
-        if code in _LIMITED_CODES:
+        # Beside a 5xx a code proves nothing.
+        if answer is Answer.REJECTED and code in _LIMITED_CODES:
             answer = Answer.LIMITED
-        elif code in _ACCOUNT_CODES:
+        elif answer is Answer.REJECTED and code in _ACCOUNT_CODES:
             answer = Answer.UNAUTHORISED
         reason = f"http_{reply.status}" if code is None else f"twilio_{code}"
         if answer is Answer.LIMITED:
