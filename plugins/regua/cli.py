@@ -390,12 +390,11 @@ for command in (dispatch_commands.plan, dispatch_commands.dispatch, dispatch_com
 def main() -> None:
     """Entry point: what a person can act on comes without a traceback. Exit 1 for input, 75 (try later) for busy."""
     code = _run()
-    if code:
-        # After a failure inside Great Expectations DuckDB's binding ends the interpreter with a page on leaks. The last
-        # thing on the screen must be what went wrong.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    # DuckDB's binding ends an interpreter in which Great Expectations ran with a page on leaks. The last thing on the
+    # screen must be what the command said.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _run() -> int:

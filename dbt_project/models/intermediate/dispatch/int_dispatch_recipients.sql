@@ -104,7 +104,7 @@ final as (
         messages.channel_code,
         customers.name,
         reach.address,
-        action_days.action_date
+        cast(action_days.action_date as date) as action_date
     from messages
     inner join customers
         on messages.contact_customer_id = customers.customer_id
