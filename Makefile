@@ -28,10 +28,14 @@ help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
 .PHONY: run
-run: $(AIRFLOW_READY) ## set everything up, run one night of sample data through Airflow, show its plan
+run: $(AIRFLOW_READY) ## set everything up, run a night of sample data through Airflow, write its messages as files
 	$(BIN)/regua sample generate --customers 5000 --months 24 --as-of $(AS_OF)
 	$(AIRFLOW) airflow dags test receivables_nightly $(AS_OF)T02:00:00-03:00
 	$(BIN)/regua night show --as-of $(AS_OF) --require-success --explain-one
+	$(AIRFLOW) airflow dags test regua_plan $(AS_OF)T02:30:00-03:00
+	$(AIRFLOW) airflow dags test regua_dispatch $(AS_OF)T10:00:00-03:00
+	$(BIN)/regua ledger status --as-of $(AS_OF)
+	@echo "Nobody was contacted. What would have been sent: $(REGUA_HOME)/preview/$(AS_OF)/index.html"
 
 .PHONY: test
 test: $(ENVIRONMENT) ## set everything up and run all tests

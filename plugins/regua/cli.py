@@ -400,6 +400,9 @@ def main() -> None:
 def _run() -> int:
     try:
         cli()
+    except SystemExit as ended:
+        # How click ends a command, a mistyped one included.
+        return ended.code if isinstance(ended.code, int) else 0
     except BusyError as error:
         click.secho(str(error), fg="yellow", err=True)
         return 75
