@@ -24,7 +24,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 
-from regua.orchestration.dag_defaults import LOCAL_TIMEZONE, Tag, default_args
+from regua.orchestration.dag_defaults import LOCAL_TIMEZONE, WAREHOUSE_POOL, Tag, default_args
 from regua.orchestration.dispatch_tasks import check_plan_task, dispatch_task
 
 
@@ -44,7 +44,7 @@ def regua_dispatch() -> None:
     def check_plan() -> str:
         return check_plan_task(get_current_context())
 
-    @task
+    @task(pool=WAREHOUSE_POOL)
     def send(day: str) -> None:
         dispatch_task(day, get_current_context())
 

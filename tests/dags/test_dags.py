@@ -1,4 +1,4 @@
-"""What a DAG must be before it may run: parsed without side effects, bounded, and red where a gate is red."""
+"""What a DAG must be before it may run: parsed without side effects, bounded, with its gates before its effects."""
 
 from __future__ import annotations
 
@@ -6,14 +6,31 @@ import ast
 import os
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DAG_IDS = {"receivables_nightly"}
+# Every task is listed: one with an effect outside the stores names the gates that must stand before it.
+GATES_BEFORE = {
+    "receivables_nightly": {"serve": {"gate_raw", "gate_marts"}},
+    "regua_plan": {},
+    "regua_dispatch": {"send": {"check_plan"}},
+}
+WITHOUT_EFFECT = {
+    "receivables_nightly": {
+        "land", "load", "gate_raw", "staging", "intermediate", "marts", "dunning", "gate_marts",
+    },
+    "regua_plan": {"plan", "gate_plan"},
+    "regua_dispatch": {"check_plan"},
+}  # fmt: skip
+DAG_IDS = set(GATES_BEFORE)
+# Tasks that never open DuckDB.
+OUTSIDE_THE_POOL = {("regua_dispatch", "check_plan")}
+# Of these the next run is the retry: it asks anew whether anything may be sent.
+NEVER_RETRIED = {"regua_dispatch"}
 STAGES = ["land", "load", "gate_raw", "staging", "intermediate", "marts", "dunning", "gate_marts", "serve"]
 # Importing one of these takes seconds or more, at every parse of every DAG file.
 HEAVY = ("great_expectations", "dbt", "pandas", "sqlfluff")
@@ -40,7 +57,7 @@ def test_parsing_imports_nothing_heavy_and_opens_no_database(tmp_path: Path) -> 
         "def forbidden(*a, **k): raise SystemExit('a DAG file opened DuckDB while being parsed')\n"
         "duckdb.connect = forbidden\n"
         f"sys.path.insert(0, {str(ROOT / 'plugins')!r})\n"
-        f"runpy.run_path({str(ROOT / 'dags' / 'receivables_nightly.py')!r})\n"
+        f"for path in {[str(path) for path in sorted((ROOT / 'dags').glob('*.py'))]!r}: runpy.run_path(path)\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])\n"
     )
     environment = os.environ | {"AIRFLOW_HOME": str(tmp_path), "REGUA_HOME": str(tmp_path / "home")}
@@ -59,9 +76,24 @@ def test_the_night_runs_its_stages_in_order(dag_bag) -> None:
         assert earlier in dag.get_task(later).upstream_task_ids
 
 
-def test_publishing_stands_behind_both_gates(dag_bag) -> None:
+@pytest.mark.parametrize("dag_id", sorted(DAG_IDS))
+def test_every_task_with_an_effect_has_its_gates_upstream(dag_bag, dag_id: str) -> None:
+    dag = dag_bag.dags[dag_id]
+    assert {task.task_id for task in dag.tasks} == set(GATES_BEFORE[dag_id]) | WITHOUT_EFFECT[dag_id]
+    for task_id, gates in GATES_BEFORE[dag_id].items():
+        assert gates <= dag.get_task(task_id).get_flat_relative_ids(upstream=True), task_id
+
+
+def test_planning_follows_what_was_published_and_dispatch_its_own_clock(dag_bag) -> None:
+    """Rebuilding data can contact nobody: no asset starts a dispatch."""
+    assert [asset.name for asset in dag_bag.dags["regua_plan"].timetable.asset_condition.objects] == ["serving"]
+    dispatch = dag_bag.dags["regua_dispatch"]
+    assert dispatch.timetable.expression == "*/15 8-19 * * 1-6"
+    assert (dispatch.max_active_runs, dispatch.catchup) == (1, False)
+
+
+def test_publishing_is_the_only_task_that_says_so(dag_bag) -> None:
     serve = dag_bag.dags["receivables_nightly"].get_task("serve")
-    assert {"gate_raw", "gate_marts"} <= serve.get_flat_relative_ids(upstream=True)
     assert [outlet.name for outlet in serve.outlets] == ["serving"]
     assert all(not task.outlets for task in dag_bag.dags["receivables_nightly"].tasks if task.task_id != "serve")
 
@@ -84,8 +116,9 @@ def test_every_task_is_bounded_owned_and_reported(dag_bag, dag_id: str) -> None:
         assert timedelta(0) < task.execution_timeout <= timedelta(hours=1), task.task_id
         assert task.owner == "data-engineering"
         assert task.on_failure_callback, task.task_id
-        assert task.pool == "warehouse", "a task that opens DuckDB outside the pool fights for its lock"
-        assert task.retries == 3
+        if (dag_id, task.task_id) not in OUTSIDE_THE_POOL:
+            assert task.pool == "warehouse", "a task that opens DuckDB outside the pool fights for its lock"
+        assert task.retries == (0 if dag_id in NEVER_RETRIED else 3)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "dags").glob("*.py")), ids=lambda path: path.name)
@@ -116,3 +149,51 @@ def test_a_failure_that_a_retry_cannot_mend_is_not_retried(monkeypatch: pytest.M
     monkeypatch.setattr(nightly_tasks, "run_stage", fail(BusyError("held by another")))
     with pytest.raises(BusyError):
         nightly_tasks.stage_task("land", night)
+
+
+class Run:
+    """A DAG run as a task sees it."""
+
+    def __init__(self, logical_date: str, run_type: str = "scheduled") -> None:
+        self.logical_date = datetime.fromisoformat(logical_date)
+        self.run_after = self.logical_date
+        self.run_type = run_type
+        self.run_id = f"{run_type}__{logical_date}"
+
+
+@pytest.mark.parametrize(
+    ("run", "reason"),
+    [
+        (Run("2026-06-30T13:00:00+00:00", "backfill"), "A backfill sends nothing"),
+        (Run("2026-06-29T13:00:00+00:00"), "2026-06-29 is not today, 2026-06-30"),
+        (Run("2026-07-01T13:00:00+00:00", "manual"), "2026-07-01 is not today, 2026-06-30"),
+        (Run("2026-06-30T13:00:00+00:00"), "There is no plan of 2026-06-30"),
+    ],
+    ids=["backfill", "yesterday", "tomorrow", "no plan"],
+)
+def test_a_dispatch_of_another_day_or_of_no_plan_sends_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run: Run, reason: str
+) -> None:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    from regua.orchestration import dispatch_tasks
+
+    monkeypatch.setenv("REGUA_HOME", str(tmp_path))
+    monkeypatch.setenv("REGUA_ENV", "production")
+    monkeypatch.setattr(dispatch_tasks, "utc_clock", lambda: datetime.fromisoformat("2026-06-30 13:00"))
+    with pytest.raises(AirflowFailException, match=reason):
+        dispatch_tasks.check_plan_task({"dag_run": run})
+
+
+def test_sending_refuses_a_day_that_is_not_today_even_when_the_check_before_it_was_skipped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Somebody may mark `check_plan` a success by hand."""
+    from airflow.sdk.exceptions import AirflowFailException
+
+    from regua.orchestration import dispatch_tasks
+
+    monkeypatch.setenv("REGUA_HOME", str(tmp_path))
+    monkeypatch.setenv("REGUA_ENV", "production")
+    with pytest.raises(AirflowFailException, match="only the plan of today is sent"):
+        dispatch_tasks.dispatch_task("2026-06-30", {"dag_run": Run("2026-06-30T13:00:00+00:00")})
