@@ -37,6 +37,7 @@ _UNRESOLVED = re.compile(r"\{\{|\}\}|\{%|%\}|\{#|\bNone\b|\bundefined\b|\bUndefi
 _ADDRESS_IN_HTML = re.compile(r"""\b(?:href|src|action|background)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>]+))""", re.I)
 _ADDRESS_IN_STYLE = re.compile(r"url\(\s*['\"]?([^'\")]*)", re.I)
 _ADDRESS_IN_TEXT = re.compile(r"(?:[a-z][a-z0-9+.-]*://|\bwww\.)[^\s<>\"']+", re.I)
+_TAG = re.compile(r"<[a-z][^>]*>", re.I)
 _TAGS = re.compile(r"<(?:style|head)\b.*?</(?:style|head)>|<[^>]*>", re.I | re.S)
 
 
@@ -126,7 +127,8 @@ def _faults_of_links(rendered: Rendered, texts: list[str], dispatch_file: Dispat
     written = [address for text in (*texts, *rendered.parameters) for address in _in_text(text)]
     written += [value for _, header in rendered.headers for value in re.findall(r"<([^>]*)>", header)]
     if rendered.html is not None:
-        written += [html.unescape("".join(groups)) for groups in _ADDRESS_IN_HTML.findall(rendered.html)]
+        tags = "".join(_TAG.findall(rendered.html))
+        written += [html.unescape("".join(groups)) for groups in _ADDRESS_IN_HTML.findall(tags)]
         written += _ADDRESS_IN_STYLE.findall(rendered.html)
     images = {f"cid:{image.content_id}" for image in rendered.images}
     mail = f"mailto:{dispatch_file.supplier.email}"

@@ -6,6 +6,7 @@ A template holds words alone, in blocks; layouts give e-mails and letters their 
 from __future__ import annotations
 
 import base64
+import math
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -33,8 +34,9 @@ CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # Above these a message is a list, and one link pays it all: thirty codes help nobody, and Gmail cuts at 102 kB.
 _MOST_LINES_WITH_CODES = 5
 _MOST_LINES_WITH_QR = 2
-# What the window of an envelope shows of a line.
-_ADDRESS_LINE_CHARACTERS = 42
+# Points, characters a line and lines that the window of an envelope shows: 78 mm × 27 mm of DejaVu Sans.
+_ADDRESS_SIZES = ((10, 34, 6), (8, 42, 7))
+_ADDRESS_LINE_CHARACTERS = 34
 # A longer number is no number a person would look for.
 _NUMBER_CHARACTERS = 40
 _SYMBOLS = {"BRL": "R$", "USD": "US$", "EUR": "€"}
@@ -129,7 +131,8 @@ class Renderer:
         images = _Images("letter")
         variables = self._variables(content, images)
         variables["words"] = words = self._words(f"{content.template_code}/letter.txt", variables)
-        variables["address_lines"] = _address_lines(content.name, content.address)
+        variables["address_lines"] = address_lines = _address_lines(content.name, content.address)
+        variables["address_points"] = _address_points(address_lines)
         return Rendered(
             text=_tidy(self._written("letter/layout.txt", variables)),
             subject=" ".join(words["subject"]),
@@ -205,6 +208,7 @@ class Renderer:
             "offer_instalment_count": content.offer_instalment_count,
             "offer_discount_pct": content.offer_discount_pct,
             "offer_amount": content.offer_amount,
+            "ways_to_pay": _ways_to_pay(lines),
             "payment_url": own_url or self._supplier.payment_portal_url,
             "opt_out_url": _with_id(self._supplier.opt_out_url, content.message_id),
         }
@@ -236,7 +240,7 @@ def _shown_line(content: MessageContent, line: Line, images: _Images) -> ShownLi
         number = None
     return ShownLine(
         number=number,
-        label=f"fatura {number}" if number else f"fatura com vencimento em {_day(line.due_date)}",
+        label=f"fatura {number}" if number else "fatura",
         due_date=line.due_date,
         days_past_due=line.days_past_due,
         state=_state(line, content.as_of_date),
@@ -305,6 +309,11 @@ def _due(lines: tuple[ShownLine, ...], as_of: date) -> str:
     return f"{verb} amanhã, {_day(last)}" if (last - as_of).days == 1 else f"{verb} em {_day(last)}"
 
 
+def _ways_to_pay(lines: tuple[ShownLine, ...]) -> str:
+    ways = ["por boleto"] * any(line.boleto for line in lines) + ["por Pix"] * any(line.pix for line in lines)
+    return f"{', '.join(ways)} ou pela nossa página de pagamento" if ways else "pela nossa página de pagamento"
+
+
 def money(amount: Decimal, currency_code: str) -> str:
     """R$ 1.234,56: as people in Brazil write it."""
     digits = f"{abs(amount):,.2f}".translate(str.maketrans(",.", ".,"))
@@ -369,6 +378,14 @@ def _address_lines(name: str, address: str) -> list[str]:
     if len(lines) == 1:
         lines = _wrapped(lines[0])
     return lines if lines[:1] == [shown(name).strip()] else [shown(name), *lines]
+
+
+def _address_points(lines: list[str]) -> int:
+    """The largest type in which the address fits into the window: the printer cuts off nothing, so neither do we."""
+    for points, characters, line_count in _ADDRESS_SIZES:
+        if sum(math.ceil(len(line) / characters) for line in lines) <= line_count:
+            return points
+    raise UnsendableError("Name and address do not fit into the window of a letter.")
 
 
 def _wrapped(address: str) -> list[str]:

@@ -38,7 +38,7 @@ def channels_of_templates(templates_dir: Path) -> dict[str, list[str]]:
 def preview_templates(
     templates_dir: Path, dispatch_file: DispatchFile, template_codes: Sequence[str], folder: Path
 ) -> TemplatePreview:
-    """Write each case of each template, all templates when none is named. Raises InputError for one that is not there."""
+    """Write each case of each template named, or of all. Raises InputError for a template that is not there."""
     known = channels_of_templates(templates_dir)
     unknown = [code for code in template_codes if code not in known]
     if unknown:

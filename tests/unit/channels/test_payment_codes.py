@@ -89,7 +89,7 @@ def test_a_built_line_is_read_back(amount: Decimal, due_date: date, bank: str, f
 
 @pytest.mark.parametrize("line", [LINE, COLLECTION_LINE], ids=["bank", "collection"])
 def test_one_wrong_digit_is_refused(line: str) -> None:
-    """For a bank slip whose general digit is not 1: the layout maps three remainders to 1, so some changes pass there."""
+    """Where a bank slip's general digit is not 1: three remainders give 1, so there some changes pass."""
     assert line[32] != "1" or len(line) == 48
     for place, digit in enumerate(line):
         for wrong in "0123456789".replace(digit, ""):
