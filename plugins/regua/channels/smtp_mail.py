@@ -47,7 +47,7 @@ class SmtpMail:
         except smtplib.SMTPNotSupportedError:
             return Outcome(Answer.UNAUTHORISED, "smtp_without_tls_or_login")
         except smtplib.SMTPResponseException as error:
-            return _refusal(error.smtp_code)
+            return _refusal(error.smtp_code, refused=Answer.UNAUTHORISED)
         except (OSError, smtplib.SMTPException) as error:
             return Outcome(Answer.UNKNOWN if attempt.has_begun else Answer.NOT_REACHED, type(error).__name__)
         finally:
@@ -64,7 +64,7 @@ class SmtpMail:
         server = self._connected(attempt)
         code, _ = attempt.step(server).mail(self._sending.from_email)
         if code != 250:
-            return _refusal(code)
+            return _refusal(code, refused=Answer.UNAUTHORISED)
         code, text = attempt.step(server).rcpt(outgoing.content.address)
         if code not in (250, 251):
             return _refusal(code, is_address_fault=500 <= code < 600 and _is_of_address(text))
@@ -121,14 +121,16 @@ class _Attempt:
             self.server.close()
 
 
-def _refusal(code: int, *, is_address_fault: bool = False) -> Outcome:
-    if code in _LOGIN_WANTED:
-        return Outcome(Answer.UNAUTHORISED, f"smtp_{code}")
+def _refusal(code: int, *, refused: Answer = Answer.REJECTED, is_address_fault: bool = False) -> Outcome:
+    """Before a recipient is named, a lasting refusal is of us: `refused` is then UNAUTHORISED."""
+    answer = Answer.UNKNOWN
     if 400 <= code < 500:
-        return Outcome(Answer.LIMITED, f"smtp_{code}")
-    if 500 <= code < 600:
-        return Outcome(Answer.REJECTED, f"smtp_{code}", is_address_fault=is_address_fault)
-    return Outcome(Answer.UNKNOWN, f"smtp_{code}")
+        answer = Answer.LIMITED
+    elif code in _LOGIN_WANTED:
+        answer = Answer.UNAUTHORISED
+    elif 500 <= code < 600:
+        answer = refused
+    return Outcome(answer, f"smtp_{code}", is_address_fault=is_address_fault)
 
 
 def _is_of_address(text: bytes) -> bool:
