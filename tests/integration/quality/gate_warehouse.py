@@ -116,16 +116,38 @@ create table marts.regua_decision_trace as
 create table marts.dim_customers as
     select date '2026-03-10' as as_of_date, customer_id, true as has_email from raw.customers;
 """
+# What was read back from the ledger of tonight's one message.
+PLAN = """
+create schema plan;
+create table plan.messages as
+    select 'message_4' as message_id, 'cus_4' as customer_id, 'email' as channel_code, 'BRL' as currency_code,
+        'overdue_email' as step_code, 'planned' as state_code, 'Fulana 3' as name, 'fulana3@example.com' as address,
+        timestamp '2026-03-10 12:00:00' as opens_at, timestamp '2026-03-10 22:00:00' as closes_at,
+        60.05::decimal(18, 2) as open_amount, 0::decimal(18, 2) as credit_amount, 1.20::decimal(18, 2) as fine_amount,
+        0.50::decimal(18, 2) as interest_amount, 61.75::decimal(18, 2) as payable_amount;
+create table plan.lines as
+    select message_id, 'inv_3' as invoice_id, customer_id, open_amount, credit_amount, fine_amount, interest_amount,
+        payable_amount
+    from plan.messages;
+create table plan.steps as
+    select 'key_4' as step_key, message_id, 'inv_3' as invoice_id, step_code, date '2026-02-13' as cycle_date
+    from plan.messages;
+create table plan.volumes as
+    select 1::bigint as message_count, 1.0::double as mean_count, 200.0::double as highest_count;
+create table plan.supplier as
+    select 'Fornecedora Ltda.' as legal_name, '11222333000181' as cnpj, 'Rua A, 1, São Paulo' as address;
+create table plan.faults (message_id varchar, template_code varchar, channel_code varchar, fault_code varchar);
+"""
 
 
 def build_healthy_home(home: Path) -> Settings:
-    """Settings of a home of its own, with the project's suites and a warehouse in which both gates are green."""
+    """Settings of a home of its own, with the project's suites and a warehouse in which all gates are green."""
     sources_dir = home / "sources"
     sources_dir.mkdir(parents=True)
     (sources_dir / "s.yml").write_text(MAPPING, encoding="utf-8")
     settings = home_settings(home)
     with writing(settings) as warehouse:
-        for statement in (RAW + MARTS).split(";\n"):
+        for statement in (RAW + MARTS + PLAN).split(";\n"):
             if statement.strip():
                 warehouse.execute(statement)
     return settings

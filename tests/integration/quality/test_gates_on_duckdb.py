@@ -373,6 +373,107 @@ MARTS_CASES = [
     ),
 ]
 
+PLAN_CASES = [
+    ("delete from plan.messages", {"plan_is_what_the_night_decided": "message_id=message_4"}),
+    (
+        "insert into plan.messages select * replace ('message_5' as message_id) from plan.messages",
+        {"plan_is_what_the_night_decided": "message_id=message_5"},
+    ),
+    ("update plan.messages set customer_id = 'cus_5'", {"plan_is_what_the_night_decided": "message_id=message_4"}),
+    ("update plan.messages set channel_code = 'sms'", {"plan_is_what_the_night_decided": "state_code=planned"}),
+    ("insert into plan.steps select * from plan.steps", {"plan_keys_are_unique": "invoice_id=inv_3"}),
+    (
+        "insert into plan.steps select * replace ('key_5' as step_key) from plan.steps",
+        {"plan_keys_are_unique": "row_count=2"},
+    ),
+    ("delete from plan.steps", {"plan_keys_are_unique": "row_count=0"}),
+    ("update plan.messages set address = 'fulana3'", {"plan_addresses_are_valid": "message_id=message_4"}),
+    ("update plan.messages set address = null", {"plan_addresses_are_valid": "message_id=message_4"}),
+    ("update plan.messages set name = ' '", {"plan_addresses_are_valid": "message_id=message_4"}),
+    (
+        "update plan.messages set channel_code = 'sms', address = '+551134567890'",
+        {"plan_addresses_are_valid": "channel_code=sms"},
+    ),
+    ("update plan.messages set channel_code = 'letter', address = ' '", {"plan_addresses_are_valid": "letter"}),
+    ("update plan.messages set closes_at = opens_at", {"plan_addresses_are_valid": "message_id=message_4"}),
+    (
+        "update plan.messages set opens_at = opens_at - interval 1 day, closes_at = closes_at - interval 1 day",
+        {"plan_addresses_are_valid": "message_id=message_4"},
+    ),
+    (
+        _said(
+            "consents", "'con_1' as consent_id, 'cus_4' as customer_id, 'email' as channel_code, false as is_opted_in"
+        ),
+        {"plan_addresses_are_consented": "reason_code=opted_out"},
+    ),
+    (
+        # Said of a record that was merged into the customer.
+        "update raw.customers set merged_into_customer_id = 'cus_4' where customer_id = 'cus_9';"
+        + _said(
+            "consents", "'con_1' as consent_id, 'cus_9' as customer_id, 'email' as channel_code, false as is_opted_in"
+        ),
+        {"plan_addresses_are_consented": "customer_id=cus_9"},
+    ),
+    (
+        "update plan.messages set channel_code = 'whatsapp', address = '+5511987654321'",
+        {"plan_addresses_are_consented": "reason_code=not_opted_in"},
+    ),
+    (
+        _said(
+            "contact_points",
+            "'op-1' as contact_point_id, 'cus_4' as customer_id, 'email' as contact_type_code, "
+            "'Fulana3@Example.com' as address, date '2026-03-09' as undeliverable_date",
+        ),
+        {"plan_addresses_are_consented": "reason_code=bounced"},
+    ),
+    ("update plan.messages set open_amount = 60.06", {"plan_adds_up": "open_amount=60.06, lines_amount=60.05"}),
+    (
+        "update plan.messages set open_amount = 60.06; update plan.lines set open_amount = 60.06",
+        {"plan_adds_up": "invoices_amount=60.05"},
+    ),
+    ("update plan.messages set payable_amount = 61.76", {"plan_adds_up": "message_id=message_4"}),
+    ("update plan.lines set fine_amount = 1.21", {"plan_adds_up": "message_id=message_4"}),
+    ("delete from plan.lines", {"plan_adds_up": "message_id=message_4"}),
+    ("update plan.messages set currency_code = 'USD'", {"plan_adds_up": "message_id=message_4"}),
+    (
+        "insert into raw.payments by name select * replace ('pay_x' as payment_id, 60.05 as amount) from raw.payments "
+        "where payment_id = 'pay_3'",
+        {"plan_reaches_nobody_excluded": "reason_code=paid"},
+    ),
+    (
+        _said("disputes", "'dis_1' as dispute_id, 'inv_3' as invoice_id"),
+        {"plan_reaches_nobody_excluded": "reason_code=disputed"},
+    ),
+    (
+        _said("agreements", "'agr_1' as agreement_id, 'cus_4' as customer_id")
+        + _said(
+            "agreement_invoices", "'cov_1' as agreement_invoice_id, 'agr_1' as agreement_id, 'inv_3' as invoice_id"
+        ),
+        {"plan_reaches_nobody_excluded": "reason_code=under_agreement"},
+    ),
+    (
+        _said("exemptions", "'exe_1' as exemption_id, 'cus_4' as customer_id"),
+        {"plan_reaches_nobody_excluded": "reason_code=exempt"},
+    ),
+    (
+        _said("pauses", "'pau_1' as pause_id, 'cus_4' as customer_id, date '2026-03-10' as valid_to_date"),
+        {"plan_reaches_nobody_excluded": "reason_code=paused"},
+    ),
+    (
+        _said("promises", "'pro_1' as promise_id, 'inv_3' as invoice_id, date '2026-03-10' as promised_date"),
+        {"plan_reaches_nobody_excluded": "reason_code=promise_open"},
+    ),
+    ("update plan.volumes set message_count = 201", {"plan_volume_is_plausible": "message_count=201"}),
+    ("update plan.supplier set address = ' '", {"plan_names_the_supplier": "supplier_count=0"}),
+    ("update plan.supplier set cnpj = '11.222.333/0001-81'", {"plan_names_the_supplier": "supplier_count=0"}),
+    ("delete from plan.supplier", {"plan_names_the_supplier": "supplier_count=0"}),
+    (
+        "insert into plan.faults values ('message_4', 'overdue', 'email', 'no_cnpj')",
+        {"plan_messages_can_be_written": "fault_code=no_cnpj"},
+    ),
+]
+CASES = {"raw": RAW_CASES, "marts": MARTS_CASES, "plan": PLAN_CASES}
+
 
 @pytest.fixture(scope="module")
 def healthy(tmp_path_factory: pytest.TempPathFactory) -> Settings:
@@ -392,7 +493,7 @@ def _red(report: GateReport) -> dict[str, str]:
     return {outcome.expectation: outcome.observed for outcome in report.red}
 
 
-@pytest.mark.parametrize("gate", ["raw", "marts"])
+@pytest.mark.parametrize("gate", list(CASES))
 def test_a_healthy_night_is_green_and_every_configured_expectation_was_evaluated(healthy: Settings, gate: Gate) -> None:
     report = _run(healthy, gate)
     assert _red(report) == {}
@@ -402,7 +503,7 @@ def test_a_healthy_night_is_green_and_every_configured_expectation_was_evaluated
     report.raise_if_red()
 
 
-@pytest.mark.parametrize(("gate", "cases"), [("raw", RAW_CASES), ("marts", MARTS_CASES)])
+@pytest.mark.parametrize(("gate", "cases"), CASES.items())
 def test_each_expectation_is_seen_red_below(healthy: Settings, gate: Gate, cases: list[tuple[str, Findings]]) -> None:
     seen = {expectation for _, findings in cases for expectation in findings}
     assert seen == {expectation.name for expectation in gate_expectations(healthy, gate)}
@@ -410,8 +511,8 @@ def test_each_expectation_is_seen_red_below(healthy: Settings, gate: Gate, cases
 
 @pytest.mark.parametrize(
     ("gate", "change", "findings"),
-    [("raw", *case) for case in RAW_CASES] + [("marts", *case) for case in MARTS_CASES],
-    ids=[next(iter(findings)) for _, findings in RAW_CASES + MARTS_CASES],
+    [(gate, *case) for gate, cases in CASES.items() for case in cases],
+    ids=[next(iter(findings)) for cases in CASES.values() for _, findings in cases],
 )
 def test_a_broken_warehouse_turns_its_expectation_red(
     changed: Any, gate: Gate, change: str, findings: Findings
