@@ -6,7 +6,7 @@ A fact is recorded by its first event, whose number it keeps; later events chang
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
@@ -71,11 +71,47 @@ class Fact:
         return str(self.values["valid_from_date"]) <= day.isoformat() and (last is None or day.isoformat() <= last)
 
 
+@dataclass(frozen=True, slots=True)
+class NewFact:
+    """A fact to be recorded, with validated values."""
+
+    entity: Entity
+    values: Values
+    reason: str
+
+    def is_said_by(self, fact: Fact) -> bool:
+        """Whether a fact that was recorded says the same, be it since another day."""
+        return (
+            fact.entity == self.entity.name
+            and not fact.is_withdrawn
+            and all(
+                fact.values.get(name) == value or (name.endswith("_date") and value and fact.values.get(name))
+                for name, value in self.values.items()
+            )
+        )
+
+
 def record_fact(engine: sa.Engine, entity: Entity, values: Values, *, author: str, reason: str, clock: Clock) -> Fact:
     """Append the event of a new fact, whose values the caller has validated."""
     with writing(engine, FACT_EVENTS) as connection:
         number = _append(connection, "recorded", None, entity.name, values, author, reason, clock())
         return facts_of(read_events(connection, fact_number=number))[0]
+
+
+def record_missing_facts(engine: sa.Engine, facts: Sequence[NewFact], *, author: str, clock: Clock) -> int:
+    """Append the events of those that no recorded fact says already. Answers how many were missing."""
+    if not facts:
+        return 0
+    with writing(engine, FACT_EVENTS) as connection:
+        known = facts_of(read_events(connection))
+        missing: list[NewFact] = []
+        for fact in facts:
+            is_repeated = any((other.entity, other.values) == (fact.entity, fact.values) for other in missing)
+            if not is_repeated and not any(fact.is_said_by(other) for other in known):
+                missing.append(fact)
+        for fact in missing:
+            _append(connection, "recorded", None, fact.entity.name, fact.values, author, fact.reason, clock())
+    return len(missing)
 
 
 def change_fact(engine: sa.Engine, before: Fact, values: Values, *, author: str, reason: str, clock: Clock) -> Fact:
