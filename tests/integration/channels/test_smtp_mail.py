@@ -35,11 +35,17 @@ class MailServer:
         self._tls = tls
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._run, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
         assert self._ready.wait(5)
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.close()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -73,7 +79,10 @@ class MailServer:
                 writer.close()
                 return
             if command == "STARTTLS":
-                await writer.start_tls(self._tls)
+                try:
+                    await writer.start_tls(self._tls)
+                except OSError:
+                    return
                 encrypted = True
             try:
                 if command == "DATA" and reply.startswith("354"):
