@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jinja2
 
-from regua.channels.dispatch_file import DispatchFile, EmailSending
+from regua.channels.dispatch_file import CHANNELS, DispatchFile, EmailSending
 from regua.channels.letter_pdf import letter_pdf, require_weasyprint
 from regua.channels.mime_message import mime_message
 from regua.channels.sending import Answer, Channel, Outcome, Outgoing
@@ -31,6 +31,9 @@ td, th { text-align: left; padding: .2rem 1.5rem .2rem 0; }
 <body>
 <h1>{{ title }}</h1>
 <p>Nada foi enviado: cada mensagem virou um arquivo.</p>
+<p>{% for folder, messages in folders.items() %}
+<a href="#{{ folder }}">{{ folder }} ({{ messages | length }})</a>
+{% endfor %}</p>
 {% for folder, messages in folders.items() %}
 <h2 id="{{ folder }}">{{ folder }} ({{ messages | length }})</h2>
 <table>
@@ -114,9 +117,9 @@ def _files(outgoing: Outgoing, sending: EmailSending) -> Iterator[tuple[str, byt
 def write_index(folder: Path, title: str) -> None:
     """`index.html` of what lies in the folders below `folder`, by message."""
     folders: dict[str, dict[str, list[str]]] = {}
-    for path in sorted(folder.glob("*/*")):
-        if not path.name.startswith("."):
-            folders.setdefault(path.parent.name, {}).setdefault(path.stem, []).append(path.suffix)
+    for channel_code in CHANNELS:
+        for path in sorted((folder / channel_code).glob("[!.]*")):
+            folders.setdefault(channel_code, {}).setdefault(path.stem, []).append(path.suffix)
     write_whole(folder / "index.html", _INDEX.render(title=title, folders=folders))
 
 
