@@ -275,6 +275,7 @@ def _write_messages(
 def _take_steps(connection: sa.Connection, messages: Sequence[PlannedMessage]) -> set[str]:
     """Give each step to its message; answers the messages of which a step is another's that went out or may have."""
     steps = [step for message in messages for step in message.steps]
+    _release_steps(connection, messages)
     owners: dict[str, tuple[str, str]] = {}
     for some in _slices([step.step_key for step in steps]):
         query = (
@@ -304,6 +305,17 @@ def _take_steps(connection: sa.Connection, messages: Sequence[PlannedMessage]) -
     if new:
         connection.execute(sa.insert(STEPS), new)
     return taken
+
+
+def _release_steps(connection: sa.Connection, messages: Sequence[PlannedMessage]) -> None:
+    """Steps that planned messages no longer carry: kept, they would count as sent with what does not mention them."""
+    carried = {(step.message_id, step.step_key) for message in messages for step in message.steps}
+    gone: list[str] = []
+    for some in _slices([message.content.message_id for message in messages]):
+        query = sa.select(STEPS.c.message_id, STEPS.c.step_key).where(STEPS.c.message_id.in_(some))
+        gone += [row.step_key for row in connection.execute(query) if tuple(row) not in carried]
+    for some in _slices(gone):
+        connection.execute(sa.delete(STEPS).where(STEPS.c.step_key.in_(some)))
 
 
 def _leave(
