@@ -62,16 +62,17 @@ def written_form(column: Column) -> str:
 
 
 def operators_source(inbox: str = "") -> Source:
-    """The built-in source: a snapshot file of each dated entity, with a manifest."""
+    """The built-in source: snapshots of each dated entity and what changed of the touches, with manifests."""
+    touches = load_contract()["touches"]
     return Source(
         name=OPERATORS,
-        description="Facts that people recorded by command.",
+        description="Facts that people recorded by command, and what became of messages.",
         inbox=inbox,
         files={
             entity.name: FileSet(
                 glob=f"{entity.name}_*.jsonl",
                 format="jsonl",
-                mode="snapshot",
+                mode="delta" if entity is touches else "snapshot",
                 manifest="required",
                 file_order="arrival",
                 optional=True,
@@ -79,7 +80,7 @@ def operators_source(inbox: str = "") -> Source:
                 missing_limit_pct=100,
                 feeds={entity.name: Feed(columns={name: quoted(name) for name in entity.column_names})},
             )
-            for entity in dated_entities().values()
+            for entity in (*dated_entities().values(), touches)
         },
     )
 

@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from regua.contract.entities import OPERATORS
+from regua.dispatch.sent_touches import write_sent_touches
 from regua.errors import InputError, ReguaError
 from regua.ingest.landing import land
 from regua.ingest.loading import load_pending
@@ -62,13 +64,14 @@ class Night:
 
 
 def land_night(settings: Settings, night: Night, clock: Clock) -> tuple[Night, Detail]:
-    """Land what arrived, and what people recorded by command.
+    """Land what arrived, what people recorded by command, and what became of messages.
 
     A replay (`known_at` given) lands nothing: it describes what was known then.
     """
     if night.known_at is not None:
         return night, {"landed": 0, "unchanged": 0, "replay": True}
     with fact_snapshots(settings) as operators:
+        write_sent_touches(settings, Path(operators.inbox))
         landing = land(settings.landing_dir, settings.inbox, [*_sources(settings), operators], clock)
     detail = {"landed": len(landing.landed), "unchanged": landing.unchanged_count}
     return Night(night.as_of, landing.known_at, night.run_id), detail
