@@ -74,7 +74,7 @@ class EmailSending(_Sending):
     reply_to: Email
     # Time in which a payment or a person can still stop what SendGrid holds.
     hold_minutes: int = Field(default=45, ge=0, le=24 * 60)
-    # What is held is recalled by batch; a payment recalls its whole batch, so batches are small.
+    # What is held is recalled by batch; a payment recalls its whole batch. Large runs have larger ones: daily.py.
     messages_per_batch: int = Field(default=20, ge=1, le=1000)
     unsubscribe_group_id: int | None = None
     # The public key of the signed Event Webhook, as SendGrid shows it.

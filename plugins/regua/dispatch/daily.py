@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache
+from math import ceil
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,6 +33,8 @@ from regua.ledger.messages import MARKS, MESSAGES, PAYMENT_NOTICES, PLANS, State
 from regua.quality.gate import GateReport
 from regua.settings import Settings
 
+# SendGrid has at most ten batches cancelled at one time; what a run holds must be recallable whole, with two to spare.
+_BATCHES_PER_RUN = 8
 # Beyond the slowest answer: after it nobody is still sending what was claimed.
 _LEASE = timedelta(minutes=10)
 
@@ -118,11 +121,14 @@ def dispatch_day(
         noted = note_new_payments(settings, engine, as_of, clock)
         recall = look_before_release(engine, channels, clock)
         for channel_code in channel_codes:
-            if not _has_work(engine, as_of, channel_code):
+            planned, left_open = _open_counts(engine, as_of, channel_code)
+            if not planned and not left_open:
                 continue
             try:
                 channel = channels(channel_code)
-                report = _run(settings, engine, channel, writer, dispatch_file, as_of, channel_code, run_id, clock)
+                report = _run(
+                    settings, engine, channel, writer, dispatch_file, as_of, channel_code, planned, run_id, clock
+                )
                 channel.finish()
             except (InputError, BusyError) as error:
                 troubles.append(f"{channel_code}: {error}")
@@ -163,6 +169,7 @@ def _run(
     dispatch_file: DispatchFile,
     as_of: date,
     channel_code: str,
+    planned: int,
     run_id: str,
     clock: Clock,
 ) -> RunReport:
@@ -183,19 +190,26 @@ def _run(
         connections=sending.connections,
         timeout=timedelta(seconds=sending.timeout_seconds),
         hold_for=timedelta(minutes=getattr(sending, "hold_minutes", 0)),
-        batch_size=getattr(sending, "messages_per_batch", 1),
+        batch_size=max(getattr(sending, "messages_per_batch", 1), ceil(planned / _BATCHES_PER_RUN)),
     )
     return Run(outbox, channel, writer, bounds, channel_code, clock).run()
 
 
-def _has_work(engine: sa.Engine, as_of: date, channel_code: str) -> bool:
-    query = sa.select(MESSAGES.c.message_id).where(
-        MESSAGES.c.as_of_date <= as_of,
-        MESSAGES.c.channel_code == channel_code,
-        MESSAGES.c.state_code.in_((State.PLANNED, State.CLAIMED)),
+def _open_counts(engine: sa.Engine, as_of: date, channel_code: str) -> tuple[int, int]:
+    """Messages still planned, and those that an earlier run claimed and did not finish."""
+    states = (State.PLANNED, State.CLAIMED)
+    query = (
+        sa.select(MESSAGES.c.state_code, sa.func.count())
+        .where(
+            MESSAGES.c.as_of_date <= as_of,
+            MESSAGES.c.channel_code == channel_code,
+            MESSAGES.c.state_code.in_(states),
+        )
+        .group_by(MESSAGES.c.state_code)
     )
     with engine.connect() as connection:
-        return connection.execute(query.limit(1)).first() is not None
+        counts: dict[str, int] = {row[0]: row[1] for row in connection.execute(query)}
+    return counts.get(State.PLANNED, 0), counts.get(State.CLAIMED, 0)
 
 
 def _require_environment(engine: sa.Engine, settings: Settings) -> None:
