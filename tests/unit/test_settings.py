@@ -53,6 +53,7 @@ def test_the_reference_page_states_the_defaults(project_dir: Path) -> None:
         "REGUA_SOURCES_DIR": f"`{defaults.sources_dir.relative_to(project_dir)}` {in_project}",
         "REGUA_SOURCES": f"`{','.join(defaults.source_names)}`",
         "REGUA_POLICIES_DIR": f"`{defaults.policies_dir.relative_to(project_dir)}` {in_project}",
+        "REGUA_DISPATCH_FILE": f"`{defaults.dispatch_path.relative_to(project_dir)}` {in_project}",
         "REGUA_WAREHOUSE_MEMORY": f"`{defaults.warehouse_memory}`",
         "REGUA_WAREHOUSE_THREADS": "the machine's cores",
         "REGUA_KEPT_GENERATIONS": f"`{defaults.kept_generations}`",

@@ -14,7 +14,7 @@ _AMOUNT_ENDINGS = ("_amount", "_pct")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One invoice on a message, which `customer_id` owes. Amounts in the message's currency; `payable_amount` of the day.
+    """One invoice on a message, owed by `customer_id`. Amounts in the message's currency; `payable_amount` of the day.
 
     `days_past_due` is None while it is not past due. Payment codes are those of the company's own export, unchecked.
     """

@@ -11,7 +11,7 @@ from regua.channels.contents import MessageContent
 
 
 class Answer(StrEnum):
-    """What is known after an attempt. Only NOT_REACHED and LIMITED prove that nothing went out: they may be repeated."""
+    """What is known after an attempt. Only NOT_REACHED and LIMITED prove that nothing went out, and may be repeated."""
 
     ACCEPTED = "accepted"  # 2xx: the provider has it
     NOT_REACHED = "not_reached"  # refused, DNS or TLS, before any byte of the request
