@@ -372,6 +372,16 @@ def sample_generate(customers: int, months: int, as_of: date, seed: int) -> None
         click.echo(f"planted in {planted.file_set}: {planted.row_count} × {planted.kind} → {planted.becomes}")
 
 
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; a TLS proxy stands before it.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8090, show_default=True)
+def receive(host: str, port: int) -> None:
+    """Hear from providers what became of messages, and of payments as they come."""
+    from regua.dispatch.receiver import serve
+
+    serve(load_settings(), os.environ, host, port)
+
+
 def _last_day(settings: Settings) -> date:
     from regua.publish.serving import current_generation, read_serving_manifest
 

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import sqlalchemy as sa
+import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from sendgrid.helpers.eventwebhook import EventWebhook
@@ -75,6 +76,13 @@ def receiver_app(settings: Settings, environ: Mapping[str, str], clock: Clock = 
         return await run_in_threadpool(_guarded, "/health", receiver.health)
 
     return app
+
+
+def serve(settings: Settings, environ: Mapping[str, str], host: str, port: int) -> None:
+    """Until it is told to stop. The access log stays off: an address may carry what no log should hold."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    app = receiver_app(settings, environ)
+    uvicorn.run(app, host=host, port=port, log_config=None, access_log=False, server_header=False, limit_concurrency=64)
 
 
 class _Refused(Exception):  # noqa: N818 - an answer, not a fault
