@@ -56,7 +56,8 @@ with invoices as (
     from read_csv(getvariable('exports') || '/invoices_*.csv', header = true, columns = {
         'titulo': 'varchar', 'cliente': 'varchar', 'contrato': 'varchar', 'nota_fiscal': 'varchar', 'data_emissao': 'date',
         'data_vencimento': 'date', 'valor': 'decimal(18, 2)', 'situacao': 'varchar', 'data_cancelamento': 'date',
-        'data_baixa': 'date', 'forma_cobranca': 'varchar'
+        'data_baixa': 'date', 'forma_cobranca': 'varchar', 'link_pagamento': 'varchar', 'linha_digitavel': 'varchar',
+        'pix_copia_e_cola': 'varchar'
     })
     where situacao <> 'R' and data_emissao <= getvariable('as_of')
 ),
