@@ -22,7 +22,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from sendgrid.helpers.eventwebhook import EventWebhook
-from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook, WebhookVerificationError
 from twilio.request_validator import RequestValidator
 
 from regua.channels.dispatch_file import DispatchFile, read_dispatch_file
@@ -230,7 +230,7 @@ def _payments_verifier(secret: str) -> Webhook | None:
         return None
     try:
         return Webhook(secret)
-    except (ValueError, RuntimeError):
+    except (EmptyWebhookSecretError, ValueError):
         # The chain is cut: it holds the secret.
         raise InputError("REGUA_PAYMENTS_SECRET is no secret of Standard Webhooks: whsec_ and Base64.") from None
 
