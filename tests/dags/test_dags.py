@@ -18,6 +18,7 @@ GATES_BEFORE = {
     "receivables_nightly": {"serve": {"gate_raw", "gate_marts"}},
     "regua_plan": {},
     "regua_dispatch": {"send": {"check_plan"}},
+    "delivery_evidence": {},
 }
 WITHOUT_EFFECT = {
     "receivables_nightly": {
@@ -25,12 +26,16 @@ WITHOUT_EFFECT = {
     },
     "regua_plan": {"plan", "gate_plan"},
     "regua_dispatch": {"check_plan"},
+    "delivery_evidence": {"poll", "link_orphans", "report_unknowns"},
 }  # fmt: skip
 DAG_IDS = set(GATES_BEFORE)
 # Tasks that never open DuckDB.
-OUTSIDE_THE_POOL = {("regua_dispatch", "check_plan")}
-# Of these the next run is the retry: it asks anew whether anything may be sent.
-NEVER_RETRIED = {"regua_dispatch"}
+OUTSIDE_THE_POOL = {
+    ("regua_dispatch", "check_plan"),
+    *(("delivery_evidence", task_id) for task_id in WITHOUT_EFFECT["delivery_evidence"]),
+}
+# Of these the next run is the retry: it asks anew whether anything may be sent, or what became of it.
+NEVER_RETRIED = {"regua_dispatch", "delivery_evidence"}
 STAGES = ["land", "load", "gate_raw", "staging", "intermediate", "marts", "dunning", "gate_marts", "serve"]
 # Importing one of these takes seconds or more, at every parse of every DAG file.
 HEAVY = ("great_expectations", "dbt", "pandas", "sqlfluff")
