@@ -129,7 +129,8 @@ def _faults_of_links(rendered: Rendered, texts: list[str], dispatch_file: Dispat
     if rendered.html is not None:
         tags = "".join(_TAG.findall(rendered.html))
         written += [html.unescape("".join(groups)) for groups in _ADDRESS_IN_HTML.findall(tags)]
-        written += _ADDRESS_IN_STYLE.findall(rendered.html)
+        if "url" in rendered.html.casefold():
+            written += _ADDRESS_IN_STYLE.findall(rendered.html)
     images = {f"cid:{image.content_id}" for image in rendered.images}
     mail = f"mailto:{dispatch_file.supplier.email}"
     for address in dict.fromkeys(written):
@@ -143,7 +144,9 @@ def _faults_of_links(rendered: Rendered, texts: list[str], dispatch_file: Dispat
 
 
 def _in_text(text: str) -> list[str]:
-    return [address.rstrip(".,;:!?)]") for address in _ADDRESS_IN_TEXT.findall(text)]
+    # Word by word: over a whole text the expression takes ten times as long.
+    words = [word for word in text.split() if "://" in word or "www." in word.casefold()]
+    return [address.rstrip(".,;:!?)]") for word in words for address in _ADDRESS_IN_TEXT.findall(word)]
 
 
 def _faults_of_form(content: MessageContent, rendered: Rendered) -> Iterator[str]:

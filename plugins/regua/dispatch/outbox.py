@@ -179,8 +179,7 @@ class Outbox:
         with writing_messages(self._engine) as connection:
             now = self._clock()
             events: list[MessageEvent] = []
-            for each in answered:
-                self._record(connection, events, each, now)
+            self._record(connection, events, answered, now)
             self._follow_recalls(connection, events, answered, now)
             if wanted:
                 stopped = stop_reason(connection, self._as_of, self._stop_file)
@@ -285,35 +284,76 @@ class Outbox:
         ]
         return [Claim(row.message_id, row.epoch + 1, now, lease_until) for row in claimed]
 
-    def _record(self, connection: sa.Connection, events: list[MessageEvent], each: Answered, now: datetime) -> None:
-        """The answer to a claim. One that comes after its lease is over counts where it proves more than was known."""
-        claim, outcome = each.claim, each.outcome
-        state = _STATE_AFTER[outcome.answer]
-        values: dict[str, Any] = {
-            "state_code": state,
-            "reason_code": outcome.reason[:200] or None,
-            "state_at": now,
-            "provider_message_id": outcome.provider_message_id,
-        }
+    def _record(
+        self, connection: sa.Connection, events: list[MessageEvent], answered: Sequence[Answered], now: datetime
+    ) -> None:
+        """The answers to claims. One that comes after its lease is over counts where it proves more than was known."""
+        by_state: dict[State, list[Answered]] = {}
+        for each in answered:
+            by_state.setdefault(_STATE_AFTER[each.outcome.answer], []).append(each)
+        for state, some in by_state.items():
+            if state is State.PLANNED:
+                # Each has to wait as long as its own answer says.
+                recorded = {key for each in some for key in self._move(connection, state, [each], now)}
+            else:
+                recorded = self._move(connection, state, some, now)
+            for each in some:
+                claim, outcome = each.claim, each.outcome
+                if claim.message_id not in recorded:
+                    events.append(MessageEvent("late", claim.message_id, outcome.answer, self._run_id, claim.epoch))
+                    continue
+                detail = {"provider_message_id": outcome.provider_message_id} if outcome.provider_message_id else {}
+                events.append(
+                    MessageEvent(state, claim.message_id, _reason(outcome), self._run_id, claim.epoch, detail)
+                )
+            if state in (State.PLANNED, State.REJECTED) and recorded:
+                connection.execute(sa.delete(CONTACT_DAYS).where(CONTACT_DAYS.c.message_id.in_(recorded)))
+
+    def _move(self, connection: sa.Connection, state: State, answered: Sequence[Answered], now: datetime) -> set[str]:
+        """Claims of this very epoch into `state`, in one statement; answers whose they were."""
+        not_before_at = None
         if state is State.PLANNED:
+            [outcome] = [each.outcome for each in answered]
             wait = timedelta(seconds=outcome.retry_after_seconds or 0) or _NOT_REACHED_WAIT
-            values["not_before_at"] = now + min(wait, _LONGEST_WAIT)
-        updated = connection.execute(
+            not_before_at = now + min(wait, _LONGEST_WAIT)
+        given = (
+            sa.values(
+                sa.column("message_id", sa.String),
+                sa.column("epoch", sa.Integer),
+                sa.column("reason_code", sa.String),
+                sa.column("provider_message_id", sa.String),
+                name="given",
+            )
+            .data(
+                [
+                    (
+                        each.claim.message_id,
+                        each.claim.epoch,
+                        _reason(each.outcome),
+                        each.outcome.provider_message_id,
+                    )
+                    for each in answered
+                ]
+            )
+            .cte()
+        )
+        statement = (
             sa.update(MESSAGES)
             .where(
-                MESSAGES.c.message_id == claim.message_id,
-                MESSAGES.c.epoch == claim.epoch,
+                MESSAGES.c.message_id == given.c.message_id,
+                MESSAGES.c.epoch == given.c.epoch,
                 MESSAGES.c.state_code.in_(REACHED_FROM[state] - {State.PLANNED}),
             )
-            .values(values)
-        ).rowcount
-        if not updated:
-            events.append(MessageEvent("late", claim.message_id, outcome.answer, self._run_id, claim.epoch))
-            return
-        if state in (State.PLANNED, State.REJECTED):
-            connection.execute(sa.delete(CONTACT_DAYS).where(CONTACT_DAYS.c.message_id == claim.message_id))
-        detail = {"provider_message_id": outcome.provider_message_id} if outcome.provider_message_id else {}
-        events.append(MessageEvent(state, claim.message_id, values["reason_code"], self._run_id, claim.epoch, detail))
+            .values(
+                state_code=state,
+                state_at=now,
+                reason_code=sa.cast(given.c.reason_code, sa.String),
+                provider_message_id=sa.cast(given.c.provider_message_id, sa.String),
+                not_before_at=not_before_at,
+            )
+            .returning(MESSAGES.c.message_id)
+        )
+        return set(connection.execute(statement).scalars())
 
     def _follow_recalls(
         self, connection: sa.Connection, events: list[MessageEvent], answered: Sequence[Answered], now: datetime
@@ -388,6 +428,10 @@ class Outbox:
                     is_recall_confirmed=False,
                 )
             )
+
+
+def _reason(outcome: Outcome) -> str | None:
+    return outcome.reason[:200] or None
 
 
 def _is_recalled(connection: sa.Connection, batch_id: str) -> bool:
