@@ -1,6 +1,12 @@
 # One image for every Airflow component. Dependencies come hash-locked from uv.lock, as wheels only: nothing is compiled.
 FROM python:3.12-slim-bookworm
 
+# Pango and a font: what writes the letters.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends \
+        libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core \
+    && rm -rf /var/lib/apt/lists/*
+
 RUN pip install --no-cache-dir uv==0.13.9 \
     && useradd --create-home --uid 10001 regua \
     # Named volumes take their owner from these folders the first time they are mounted.

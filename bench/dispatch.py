@@ -1,4 +1,4 @@
-"""What sending costs: `python -m bench.dispatch` plans messages, sends them, and sends some by the plain SDK loop beside it.
+"""What sending costs: `python -m bench.dispatch run` plans messages and sends them, beside the plain loop of the SDK.
 
 The provider is tests/faults/hostile_provider.py on its good behaviour, with the latency of a real one, in a process of
 its own on the same cores; it syncs what it takes. Messages are real ones: rendered, checked, two invoices each, a third
@@ -60,9 +60,7 @@ def run(
         twice = sum(1 for count in taken.values() if count > 1)
         sent = len(taken)
         rate, loop = sent / sending, (before + after) / 2
-        click.echo(
-            f"sent {sent:,} of {messages:,}, {twice} twice, in {sending:.1f} s by {dispatchers} dispatchers"
-        )
+        click.echo(f"sent {sent:,} of {messages:,}, {twice} twice, in {sending:.1f} s by {dispatchers} dispatchers")
         click.echo(f"{rate:,.0f} messages/s; CPU {children * 1000 / max(sent, 1):.2f} ms a message, ledger included")
         click.echo(f"the plain loop of the SDK: {loop:.1f} messages/s; {rate / loop:.1f} times")
         if not ledger_url:
@@ -82,7 +80,7 @@ def plan(messages: int) -> None:
     from regua.settings import load_settings
 
     planned = tuple(sorted((_message(number) for number in range(messages)), key=lambda each: each.content.message_id))
-    night = DecidedNight(DAY, datetime(2026, 6, 30, 5), planned, {}, frozenset())
+    night = DecidedNight(DAY, datetime.fromisoformat("2026-06-30 05:00"), planned, {}, frozenset())
     with open_ledger(load_settings()) as engine:
         write_plan(engine, night, _clock)
         with engine.begin() as connection:
@@ -252,13 +250,13 @@ def _message(number: int):  # noqa: ANN202 - imported where it is used
         )
         for line in lines
     )
-    hours = datetime(2026, 6, 30, 0, 0), datetime(2026, 7, 1, 0, 0)
+    hours = datetime.fromisoformat("2026-06-30 00:00"), datetime.fromisoformat("2026-07-01 00:00")
     return PlannedMessage(content, "default", "v1", None, *hours, steps)
 
 
 def _clock() -> datetime:
     """A clock that goes on, on the day of the plan."""
-    return datetime(2026, 6, 30, 12) + timedelta(seconds=time.monotonic() - _STARTED)
+    return datetime.fromisoformat("2026-06-30 12:00") + timedelta(seconds=time.monotonic() - _STARTED)
 
 
 _STARTED = time.monotonic()
