@@ -66,6 +66,7 @@ def _engine(settings: Settings) -> sa.Engine:
         return sa.create_engine(
             url.set(drivername="postgresql+psycopg2"),
             connect_args=options | {"options": f"-c lock_timeout={_WAIT_SECONDS}s"},
+            hide_parameters=True,
         )
     except ModuleNotFoundError as error:
         raise InputError("REGUA_LEDGER_URL needs psycopg2: install régua with its extra `production`.") from error
@@ -73,7 +74,8 @@ def _engine(settings: Settings) -> sa.Engine:
 
 def _sqlite_engine(path: Path) -> sa.Engine:
     url = sa.URL.create("sqlite", database=str(path))
-    engine = sa.create_engine(url, connect_args={"timeout": _WAIT_SECONDS})
+    # An error or a log that quotes a statement must not quote names and addresses with it.
+    engine = sa.create_engine(url, connect_args={"timeout": _WAIT_SECONDS}, hide_parameters=True)
 
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
