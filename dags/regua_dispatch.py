@@ -11,7 +11,8 @@ state in the ledger. Backfills and runs of another day send nothing: `check_plan
 
 **Never clear or retry `send` to "make it go": the next run does that by itself.** It is safe all the same.
 
-- **`check_plan`** says why nothing may be sent: no plan, a red gate, sending stopped, or another day. Nothing was sent.
+- **`check_plan`** says why nothing is sent: it fails without a plan and on another day than today, and is skipped while
+  the gate of the plan is red or sending is stopped.
 - **`send`** One or more channels ended early; the log names each and why. *unauthorised*: the key was withdrawn.
   *breaker*: too many messages of unknown fate, see docs/runbooks/provider-down.md before anything else. *cap_reached*:
   `messages_per_run` in include/dispatch.yml. *not recalled*: somebody who paid may be written to; see the runbook.

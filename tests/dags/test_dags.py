@@ -190,6 +190,24 @@ def test_a_dispatch_of_another_day_or_of_no_plan_sends_nothing(
         dispatch_tasks.check_plan_task({"dag_run": run})
 
 
+def test_a_stop_that_somebody_was_told_of_does_not_alert_every_quarter_of_an_hour(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    from regua.dispatch import daily
+    from regua.dispatch.outbox import StoppedError
+    from regua.orchestration import dispatch_tasks
+
+    def refuse(*_: object) -> int:
+        raise StoppedError("The plan of 2026-06-30 has not passed its gate")
+
+    monkeypatch.setenv("REGUA_HOME", str(tmp_path))
+    monkeypatch.setattr(daily, "require_green_plan", refuse)
+    with pytest.raises(AirflowSkipException, match="has not passed its gate"):
+        dispatch_tasks.check_plan_task({"dag_run": Run("2026-06-30T13:00:00+00:00")})
+
+
 def test_sending_refuses_a_day_that_is_not_today_even_when_the_check_before_it_was_skipped(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

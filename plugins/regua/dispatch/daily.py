@@ -20,7 +20,7 @@ from regua.channels.opening import open_channel
 from regua.channels.rendering import Renderer, UnsendableError
 from regua.channels.sending import Channel, Rendered
 from regua.dispatch.dispatching import Bounds, Run, RunReport
-from regua.dispatch.outbox import Outbox, stop_reason
+from regua.dispatch.outbox import Outbox, StoppedError, stop_reason
 from regua.dispatch.payments import note_new_payments
 from regua.dispatch.plan_gate import gate_plan
 from regua.dispatch.planning import Plan, read_night, write_plan
@@ -84,12 +84,17 @@ def judge_plan(settings: Settings, as_of: date, clock: Clock) -> GateReport:
 
 
 def require_green_plan(settings: Settings, as_of: date, clock: Clock) -> int:
-    """How many messages of `as_of` are still planned. Raises InputError saying why nothing may be sent, if so."""
+    """How many messages of `as_of` are still planned.
+
+    Raises StoppedError where the plan is red or sending is stopped, which somebody was told of already, and InputError
+    for another day than today and for one without a plan.
+    """
     require_today(settings, as_of, clock)
     with open_ledger(settings) as engine, engine.connect() as connection:
+        plan = connection.execute(sa.select(PLANS.c.gate_code).where(PLANS.c.as_of_date == as_of)).one_or_none()
         reason = stop_reason(connection, as_of, settings.stop_path)
         if reason is not None:
-            raise InputError(reason)
+            raise InputError(reason) if plan is None else StoppedError(reason)
         planned = sa.select(sa.func.count()).where(
             MESSAGES.c.as_of_date == as_of, MESSAGES.c.state_code == State.PLANNED
         )

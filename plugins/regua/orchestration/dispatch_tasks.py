@@ -50,8 +50,12 @@ def gate_plan_task(day: str) -> str:
 
 
 def check_plan_task(context: Context) -> str:
-    """The day of the run, when its plan may be sent from now."""
+    """The day of the run, when its plan may be sent from now.
+
+    Skips where somebody was told already: a red gate failed in its own DAG, and a stop was somebody's doing.
+    """
     from regua.dispatch.daily import require_green_plan
+    from regua.dispatch.outbox import StoppedError
 
     run = context["dag_run"]
     day = night_of(context).as_of
@@ -61,6 +65,8 @@ def check_plan_task(context: Context) -> str:
                 "A backfill sends nothing: what was not sent on its day is decided anew by the next night."
             )
         planned = require_green_plan(load_settings(), day, utc_clock)
+    except StoppedError as error:
+        raise AirflowSkipException(str(error)) from error
     except InputError as error:
         raise AirflowFailException(str(error)) from error
     _log.info("plan of %s: %d messages are still to be sent", day, planned)
