@@ -79,15 +79,11 @@ class NewFact:
     values: Values
     reason: str
 
-    def is_said_by(self, fact: Fact) -> bool:
-        """Whether a fact that was recorded says the same, be it since another day."""
-        return (
-            fact.entity == self.entity.name
-            and not fact.is_withdrawn
-            and all(
-                fact.values.get(name) == value or (name.endswith("_date") and value and fact.values.get(name))
-                for name, value in self.values.items()
-            )
+    def is_said_by(self, values: Values) -> bool:
+        """Whether a fact with `values` says the same, be it since another day."""
+        return all(
+            values.get(name) == value or (name.endswith("_date") and value and values.get(name))
+            for name, value in self.values.items()
         )
 
 
@@ -103,15 +99,18 @@ def record_missing_facts(engine: sa.Engine, facts: Sequence[NewFact], *, author:
     if not facts:
         return 0
     with writing(engine, FACT_EVENTS) as connection:
-        known = facts_of(read_events(connection))
-        missing: list[NewFact] = []
+        said: dict[tuple[str, str | None], list[Values]] = {}
+        for known in facts_of(read_events(connection)):
+            if not known.is_withdrawn:
+                said.setdefault((known.entity, known.values.get("customer_id")), []).append(known.values)
+        missing = 0
         for fact in facts:
-            is_repeated = any((other.entity, other.values) == (fact.entity, fact.values) for other in missing)
-            if not is_repeated and not any(fact.is_said_by(other) for other in known):
-                missing.append(fact)
-        for fact in missing:
-            _append(connection, "recorded", None, fact.entity.name, fact.values, author, fact.reason, clock())
-    return len(missing)
+            same = said.setdefault((fact.entity.name, fact.values.get("customer_id")), [])
+            if not any(fact.is_said_by(values) for values in same):
+                same.append(fact.values)
+                missing += 1
+                _append(connection, "recorded", None, fact.entity.name, fact.values, author, fact.reason, clock())
+    return missing
 
 
 def change_fact(engine: sa.Engine, before: Fact, values: Values, *, author: str, reason: str, clock: Clock) -> Fact:

@@ -117,6 +117,7 @@ MESSAGES = sa.Table(
     sa.Index("messages_by_state", "state_code", "channel_code", "as_of_date"),
     sa.Index("messages_by_customer", "customer_id"),
     sa.Index("messages_by_provider", "provider_message_id"),
+    sa.Index("messages_by_address", "address_hash"),
 )
 CONTENTS = sa.Table(
     "message_contents",
@@ -177,7 +178,8 @@ EVIDENCE = sa.Table(
     sa.Column("occurred_at", sa.DateTime, nullable=False),
     sa.Column("recorded_at", sa.DateTime, nullable=False),
     sa.Column("applied_at", sa.DateTime),
-    sa.Index("evidence_by_provider", "provider_message_id"),
+    sa.Index("evidence_by_message", "message_id"),
+    sa.Index("evidence_by_application", "applied_at"),
 )
 EVENTS = sa.Table(
     "message_events",

@@ -25,7 +25,7 @@ from regua.dispatch.evidence import (
 from regua.dispatch.recalling import recall
 from regua.errors import InputError
 from regua.ledger.event_log import broken_link
-from regua.ledger.facts import Fact, facts_of, read_events
+from regua.ledger.facts import Fact, change_fact, facts_of, read_events
 from regua.ledger.messages import EVIDENCE, MESSAGES, State
 
 AT = datetime.fromisoformat("2026-06-30 14:00")
@@ -248,6 +248,27 @@ def test_what_outlasts_a_message_becomes_a_fact(
     for fact in facts(house):
         if fact.entity == "consents":
             assert (fact.values["channel_code"], fact.values["is_opted_in"]) == ("email", "false")
+
+
+def test_a_bounce_of_two_days_told_at_once_is_one_fact(house: House) -> None:
+    sent(house)
+    message = house.message_of("C1")
+    bounces = [evidence("bounced", message, minute) for minute in (0, 3 * 1440)]
+    assert record_evidence(house.engine, bounces, house.clock).facts == 1
+    assert len(facts(house)) == 1
+
+
+def test_who_came_back_and_leaves_again_has_left(house: House) -> None:
+    sent(house)
+    message = house.message_of("C1")
+    record_evidence(house.engine, [evidence("opted_out", message)], house.clock)
+    [fact] = facts(house)
+    change_fact(
+        house.engine, fact, {"valid_to_date": "2026-07-10"}, author="ana", reason="asked for it", clock=house.clock
+    )
+    done = record_evidence(house.engine, [evidence("opted_out", message, 30 * 1440)], house.clock)
+    assert done.facts == 1
+    assert [fact.values["valid_to_date"] for fact in facts(house)] == ["2026-07-10", None]
 
 
 def test_an_opt_out_concerns_everybody_at_that_address(house: House) -> None:

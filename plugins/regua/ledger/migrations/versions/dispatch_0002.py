@@ -65,6 +65,7 @@ def upgrade() -> None:
     op.create_index("messages_by_state", "messages", ["state_code", "channel_code", "as_of_date"])
     op.create_index("messages_by_customer", "messages", ["customer_id"])
     op.create_index("messages_by_provider", "messages", ["provider_message_id"])
+    op.create_index("messages_by_address", "messages", ["address_hash"])
     op.create_table(
         "message_contents",
         sa.Column("message_id", sa.String(64), sa.ForeignKey("messages.message_id"), primary_key=True),
@@ -118,7 +119,8 @@ def upgrade() -> None:
         sa.Column("recorded_at", sa.DateTime, nullable=False),
         sa.Column("applied_at", sa.DateTime),
     )
-    op.create_index("evidence_by_provider", "evidence_events", ["provider_message_id"])
+    op.create_index("evidence_by_message", "evidence_events", ["message_id"])
+    op.create_index("evidence_by_application", "evidence_events", ["applied_at"])
     op.create_table(
         "message_events",
         sa.Column("event_number", sa.Integer, primary_key=True, autoincrement=False),
