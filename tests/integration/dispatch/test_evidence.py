@@ -332,6 +332,18 @@ def test_an_unknown_is_settled_as_not_sent_only_with_a_day_and_a_canary(house: H
     assert (done.moved, done.contradictions) == (1, 1)
 
 
+def test_a_canary_from_before_proves_nothing_of_what_came_after(house: House) -> None:
+    sent(house, UNKNOWN, customers=2)
+    unknown = house.message_of("C1")
+    record_evidence(house.engine, [evidence("delivered", house.message_of("C2"))], house.clock)
+    with house.engine.begin() as connection:
+        later = sa.update(MESSAGES).where(MESSAGES.c.message_id == unknown.message_id)
+        connection.execute(later.values(state_at=house.now + timedelta(hours=1)))
+    house.wait(26 * 3600)
+    with pytest.raises(InputError, match="No other message of run run is proved"):
+        settle(house.engine, unknown.message_id, "not_sent", "ana", "not in the activity feed", house.clock)
+
+
 @pytest.mark.parametrize(("fate", "after"), [("sent", "settled_sent"), ("delivered", "delivered")])
 def test_an_unknown_is_settled_as_sent_at_any_time(house: House, fate: str, after: str) -> None:
     sent(house, UNKNOWN)
