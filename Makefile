@@ -62,6 +62,10 @@ docs: $(ENVIRONMENT) ## write the reference pages that are made from the code
 bench: $(ENVIRONMENT) ## time every stage on N invoices (make bench N=10000000)
 	$(BIN)/python -m bench --invoices $(N)
 
+.PHONY: faults
+faults: $(ENVIRONMENT) ## kill dispatchers ten thousand times and look for a message sent twice
+	PYTHONPATH=plugins:. nice $(BIN)/python -m tests.faults.crash_harness --kills 10000 --jobs 4
+
 .PHONY: up
 up: $(AIRFLOW_READY) ## run a whole Airflow with its interface here, until Ctrl-C
 	scripts/airflow-up

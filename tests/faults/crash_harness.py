@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import json
 import os
 import random
@@ -349,7 +350,7 @@ class Round:
                 if is_armed and chance.random() < 0.1:
                     self._disturb()
             if not self._reap():
-                time.sleep(0.001)
+                time.sleep(0.002)
             self._wake(is_alone=not left and set(self._fates) == set(self._stopped))
             if time.monotonic() > ends:
                 raise RuntimeError(f"processes do not end: {self._fates}")
@@ -472,7 +473,7 @@ class Round:
         while set(pids) - set(codes):
             codes |= self._reap()
             self._wake(is_alone=False)
-            time.sleep(0.001)
+            time.sleep(0.002)
             if time.monotonic() > self._deadline:
                 raise RuntimeError("a process does not end")
         return codes
@@ -598,6 +599,9 @@ def _lane(arguments: argparse.Namespace) -> int:
         shown = f"{arguments.databases}/{arguments.dispatchers}: {tally.kills.total()} kills, {tally.messages} messages"
         sys.stderr.write(f"{shown}, {len(tally.duplicates)} twice, {len(tally.faults)} faults, {tally.seconds:.0f} s\n")
 
+    # A collection in a forked process would otherwise copy every page of what is imported.
+    gc.collect()
+    gc.freeze()
     tally = run_rounds(
         folder,
         kills=arguments.kills,
