@@ -2,7 +2,7 @@
 
 A process is forked from one that has everything imported and no thread and no connection of its own: an import takes
 longer than what is to be killed. The places are wrapped round the production code here, after the fork, and the code
-knows nothing of them. `REACHED` names them all.
+knows nothing of them. The `…_PLACES` name them all.
 
     python -m tests.faults.dispatcher_process SPEC.json
 
@@ -67,7 +67,6 @@ DISPATCH_PLACES = (
 PLAN_PLACES = ("plan:before_commit", "plan:in_commit", "plan:committed")
 RECALL_PLACES = ("recall:before_commit", "recall:in_commit", "recall:before_cancel", "recall:cancelled")
 AT_RANDOM = "at_random"
-REACHED = (*DISPATCH_PLACES, *PLAN_PLACES, *RECALL_PLACES)
 _COMMIT_SECONDS = 0.004
 # What the code under test may end with when others hold the ledger; anything else is a defect.
 _EXPECTED = (ReguaError, sa.exc.OperationalError)
@@ -248,7 +247,9 @@ def reaching(strike: Callable[[str], None], engine: sa.Engine, doing_at_first: s
                 strike(f"{name}:before_commit")
             for name in doing:
                 strike(f"{name}:in_commit")
-            return original(connection)
+            original(connection)
+            if doing == ["plan"]:
+                strike("plan:committed")
 
         return around
 
