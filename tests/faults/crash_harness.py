@@ -297,6 +297,7 @@ class Round:
         self._stopped: dict[int, float] = {}
         self._runs = 0
         self._deadline = time.monotonic() + _LONGEST_ROUND_SECONDS
+        self._messages: list[PlannedMessage] = []
         self.plans: list[list[PlannedMessage]] = []
 
     def play(self, first_number: int, count: int) -> None:
@@ -323,7 +324,8 @@ class Round:
     def _drive(self, day: date, messages: list[PlannedMessage]) -> None:
         """Until nothing of the day is planned or claimed any more; the last processes are let through."""
         chance = self._chance
-        self._plan(day, messages)
+        self._messages = messages
+        self._plan(day)
         quiet = 0
         while quiet < 6 and not self._is_settled():
             is_armed = quiet == 0 and chance.random() < 0.97
@@ -331,8 +333,7 @@ class Round:
             lease = self._ground.lease.total_seconds() + 0.1
             self._clock.forward(chance.choice((0.0, lease, 70.0)) if is_armed else 70.0)
             if chance.random() < 0.15:
-                messages = self._changed(day, messages)
-                self._plan(day, messages)
+                self._plan_otherwise(day)
             if time.monotonic() > self._deadline:
                 raise RuntimeError("a round did not come to an end")
 
@@ -348,7 +349,7 @@ class Round:
                 self._start_dispatch(day, fate)
                 left -= 1
                 if is_armed and chance.random() < 0.1:
-                    self._disturb()
+                    self._disturb(day)
             if not self._reap():
                 time.sleep(0.002)
             self._wake(is_alone=not left and set(self._fates) == set(self._stopped))
@@ -372,7 +373,7 @@ class Round:
             return Fate(place, count, signal.SIGSTOP)
         return Fate(place, count)
 
-    def _disturb(self) -> None:
+    def _disturb(self, day: date) -> None:
         """What others do while messages are sent."""
         chance, ground = self._chance, self._ground
         what = chance.random()
@@ -380,7 +381,7 @@ class Round:
         if what < 0.3:
             self._start(lambda engine: recall(engine, lambda code: ground.channel(), ground.clock), fate)
         elif what < 0.6:
-            invoice = f"I{chance.choice(self.plans[-1]).content.customer_id[1:]}"
+            invoice = f"I{chance.choice(self.plans[0]).content.customer_id[1:]}"
             notice = f"pay-{chance.random()}"
 
             def pay(engine: sa.Engine) -> None:
@@ -390,6 +391,8 @@ class Round:
             self._start(pay, fate)
         elif what < 0.7:
             self._finish([self._start(self._stop_and_resume, None)])
+        elif what < 0.85:
+            self._plan_otherwise(day)
         elif ground.hold_for == timedelta(0):
             self._clock.forward(ground.lease.total_seconds() + 0.1)
 
@@ -399,18 +402,19 @@ class Round:
         stop(engine, stop_file, lambda code: ground.channel(), ground.clock, author="a", reason="trial")
         resume(engine, stop_file, ground.clock, author="a", reason="over")
 
-    def _changed(self, day: date, messages: list[PlannedMessage]) -> list[PlannedMessage]:
+    def _plan_otherwise(self, day: date) -> None:
         """The same night run again with other exports: messages fall away, others have another content."""
         chance = self._chance
-        kept = [each for each in messages if chance.random() < 0.95]
-        return [
+        kept = [each for each in self._messages if chance.random() < 0.95]
+        self._messages = [
             self._message(day, int(each.content.customer_id[1:])) if chance.random() < 0.1 else each for each in kept
         ]
+        self._plan(day)
 
-    def _plan(self, day: date, messages: list[PlannedMessage]) -> None:
-        """Killed where chance wants it, and run again, as Airflow would."""
-        self.plans.append(messages)
-        night = decided(messages, day)
+    def _plan(self, day: date) -> None:
+        """Killed where chance wants it, and run again, as Airflow would. Dispatchers may be under way."""
+        self.plans.append(self._messages)
+        night = decided(self._messages, day)
         code = None
         while code != 0:
             fate = Fate(self._chance.choice(PLAN_PLACES)) if self._chance.random() < 0.5 else None
