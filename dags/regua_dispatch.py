@@ -11,6 +11,8 @@ state in the ledger. Backfills and runs of another day send nothing: `check_plan
 
 **Never clear or retry `send` to "make it go": the next run does that by itself.** It is safe all the same.
 
+- **`recall`** takes back what a provider holds and must not release: all of it while sending is stopped, else what was
+  paid or forbidden since. It failed: somebody may be written to who should not; see docs/runbooks/provider-down.md.
 - **`check_plan`** says why nothing is sent: it fails without a plan and on another day than today, and is skipped while
   the gate of the plan is red or sending is stopped.
 - **`send`** One or more channels ended early; the log names each and why. *unauthorised*: the key was withdrawn.
@@ -26,7 +28,7 @@ from datetime import UTC, datetime, timedelta
 from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 
 from regua.orchestration.dag_defaults import LOCAL_TIMEZONE, WAREHOUSE_POOL, Tag, default_args
-from regua.orchestration.dispatch_tasks import check_plan_task, dispatch_task
+from regua.orchestration.dispatch_tasks import check_plan_task, dispatch_task, recall_task
 
 
 @dag(
@@ -42,6 +44,10 @@ from regua.orchestration.dispatch_tasks import check_plan_task, dispatch_task
 )
 def regua_dispatch() -> None:
     @task
+    def recall() -> None:
+        recall_task()
+
+    @task
     def check_plan() -> str:
         return check_plan_task(get_current_context())
 
@@ -49,6 +55,7 @@ def regua_dispatch() -> None:
     def send(day: str) -> None:
         dispatch_task(day, get_current_context())
 
+    recall()
     send(check_plan())
 
 

@@ -25,13 +25,15 @@ WITHOUT_EFFECT = {
         "land", "load", "gate_raw", "staging", "intermediate", "marts", "dunning", "gate_marts",
     },
     "regua_plan": {"plan", "gate_plan"},
-    "regua_dispatch": {"check_plan"},
+    # Recalling only ever takes messages back: no gate may hold it up.
+    "regua_dispatch": {"check_plan", "recall"},
     "delivery_evidence": {"poll", "link_orphans", "report_unknowns"},
 }  # fmt: skip
 DAG_IDS = set(GATES_BEFORE)
 # Tasks that never open DuckDB.
 OUTSIDE_THE_POOL = {
     ("regua_dispatch", "check_plan"),
+    ("regua_dispatch", "recall"),
     *(("delivery_evidence", task_id) for task_id in WITHOUT_EFFECT["delivery_evidence"]),
 }
 # Of these the next run is the retry: it asks anew whether anything may be sent, or what became of it.

@@ -1049,7 +1049,8 @@ def addresses_of(night: Night, contact_id: str, channel: str) -> list[Address]:
         points = contact_points_of(night, contact_id, contact_type)
     else:
         dead_on_whatsapp = []
-    dead = {point.text for point in points if not is_alive(point, night.as_of)}
+    # A number that is not on WhatsApp is dead for WhatsApp, whichever record names it.
+    dead = {point.text for point in (*points, *dead_on_whatsapp) if not is_alive(point, night.as_of)}
     buried = [
         replace(point, undeliverable_date=night.as_of) if point.text is not None and point.text in dead else point
         for point in points

@@ -136,7 +136,12 @@ def _faults_of_links(rendered: Rendered, texts: list[str], dispatch_file: Dispat
     for address in dict.fromkeys(written):
         if address in images or address.startswith("data:image/png;base64,") or address.partition("?")[0] == mail:
             continue
-        parts = urlsplit(address if "://" in address else f"https://{address}")
+        try:
+            parts = urlsplit(address if "://" in address else f"https://{address}")
+        except ValueError:
+            # Its message quotes the address, and a customer may be called anything.
+            yield "link_host: a link that cannot be read"
+            return
         if parts.scheme != "https" or parts.hostname not in dispatch_file.link_hosts or set(address) & set("\\@"):
             # The host may be of the customer's own making, so it is not told.
             yield "link_host: a link leads elsewhere than to link_hosts"

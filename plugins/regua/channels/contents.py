@@ -10,6 +10,7 @@ from typing import Any
 
 _DAYS = ("as_of_date", "action_date", "due_date")
 _AMOUNT_ENDINGS = ("_amount", "_pct")
+_NESTED = ("lines", "merged_customer_ids")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class MessageContent:
 
     `address` is an e-mail address, an E.164 number or, for letters, a postal address of several lines.
     `action_date` is the day from which what a notice announces may happen: suspension, or the bureau's list.
+    `merged_customer_ids` are the records that were merged into the customer, with an invoice here or without.
     `offer_amount` is what is to be paid at once under the offer, `offer_instalment_count` the most instalments.
     """
 
@@ -65,15 +67,17 @@ class MessageContent:
     offer_amount: Decimal | None
     action_date: date | None
     lines: tuple[Line, ...]
+    merged_customer_ids: tuple[str, ...] = ()
 
     @property
     def customer_ids(self) -> frozenset[str]:
         """Everybody whose debt it speaks of: the one who is written to, and who was merged into that one."""
-        return frozenset((self.customer_id, *(line.customer_id for line in self.lines)))
+        owners = (line.customer_id for line in self.lines)
+        return frozenset((self.customer_id, *self.merged_customer_ids, *owners))
 
     def to_json(self) -> dict[str, Any]:
         """Amounts as text and days as ISO 8601, so that nothing is rounded on the way."""
-        written = _written(asdict(self))
+        written = _written(asdict(self)) | {"merged_customer_ids": list(self.merged_customer_ids)}
         written["lines"] = [_written(line) for line in written["lines"]]
         return written
 
@@ -81,7 +85,8 @@ class MessageContent:
     def from_json(cls, written: Mapping[str, Any]) -> MessageContent:
         """Inverse of `to_json`. Raises KeyError and ValueError for what `to_json` did not write."""
         lines = tuple(Line(**_read(line, Line)) for line in written["lines"])
-        return cls(**_read(written, cls) | {"lines": lines})
+        merged = tuple(written["merged_customer_ids"])
+        return cls(**_read(written, cls) | {"lines": lines, "merged_customer_ids": merged})
 
 
 def _written(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,4 +105,4 @@ def _read(written: Mapping[str, Any], of: type) -> dict[str, Any]:
             return date.fromisoformat(text)
         return Decimal(text) if name.endswith(_AMOUNT_ENDINGS) else text
 
-    return {field.name: value(field.name) for field in fields(of) if field.name != "lines"}
+    return {field.name: value(field.name) for field in fields(of) if field.name not in _NESTED}

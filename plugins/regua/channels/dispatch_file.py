@@ -35,6 +35,14 @@ def _one_line(text: str) -> str:
     return text
 
 
+def _hold(minutes: int) -> int:
+    if minutes and not 30 <= minutes <= 24 * 60:
+        raise ValueError(
+            "must be 0, or from 30 to 1440: it is looked at every 15 minutes, and SendGrid recalls up to 10 before"
+        )
+    return minutes
+
+
 OneLine = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
 ProviderUrl = Annotated[str, AfterValidator(_provider_url)]
 Email = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[a-z]{2,}$")]
@@ -73,7 +81,7 @@ class EmailSending(_Sending):
     from_name: OneLine
     reply_to: Email
     # Time in which a payment or a person can still stop what SendGrid holds.
-    hold_minutes: int = Field(default=45, ge=0, le=24 * 60)
+    hold_minutes: Annotated[int, AfterValidator(_hold)] = 45
     # What is held is recalled by batch; a payment recalls its whole batch. Large runs have larger ones: daily.py.
     messages_per_batch: int = Field(default=20, ge=1, le=1000)
     unsubscribe_group_id: int | None = None

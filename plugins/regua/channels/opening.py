@@ -24,6 +24,11 @@ def open_channel(
         from regua.channels.preview import PreviewChannel
 
         return PreviewChannel(channel_code, home / "preview", dispatch_file)
+    if environment == "production" and channel_code == "email" and dispatch_file.channels.email.sandbox:
+        raise InputError(
+            "channels.email.sandbox is true and REGUA_ENV is production: SendGrid would send nothing, and the ledger "
+            "would count it as sent. Take sandbox out of the dispatch file."
+        )
     provider = _provider(channel_code, dispatch_file, home / OUTBOX, environ)
     if environment == "production":
         return provider

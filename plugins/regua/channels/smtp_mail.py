@@ -47,6 +47,9 @@ class SmtpMail:
         except smtplib.SMTPNotSupportedError:
             return Outcome(Answer.UNAUTHORISED, "smtp_without_tls_or_login")
         except smtplib.SMTPResponseException as error:
+            if attempt.has_begun:
+                # smtplib's own word for an answer that is too long: what the server had said is not known.
+                return Outcome(Answer.UNKNOWN, type(error).__name__)
             return _refusal(error.smtp_code, refused=Answer.UNAUTHORISED)
         except (OSError, smtplib.SMTPException) as error:
             return Outcome(Answer.UNKNOWN if attempt.has_begun else Answer.NOT_REACHED, type(error).__name__)

@@ -122,10 +122,12 @@ def ledger_stop(author: str, reason: str) -> None:
     """Stop all sending, and recall what the providers still hold."""
     from regua.channels.dispatch_file import read_dispatch_file
     from regua.dispatch.daily import opened_channels
-    from regua.dispatch.recalling import stop
+    from regua.dispatch.recalling import stop, write_stop_file
     from regua.ledger.database import open_ledger
 
     settings = load_settings()
+    write_stop_file(settings.stop_path, author, reason)
+    click.echo(f"Nothing is claimed any more: {settings.stop_path}")
     dispatch_file = read_dispatch_file(settings.dispatch_path)
     with open_ledger(settings) as engine, opened_channels(settings, dispatch_file, os.environ) as channels:
         recalled = stop(engine, settings.stop_path, channels, utc_clock, author=author, reason=reason)

@@ -20,21 +20,27 @@ from regua.channels.opening import open_channel
 from regua.channels.rendering import Renderer, UnsendableError
 from regua.channels.sending import Channel, Rendered
 from regua.dispatch.dispatching import Bounds, Run, RunReport
-from regua.dispatch.outbox import Outbox, StoppedError, stop_reason
-from regua.dispatch.payments import note_new_payments
+from regua.dispatch.evidence import record_evidence
+from regua.dispatch.evidence_facts import UNWANTED_REASONS, EventCode, Evidence
+from regua.dispatch.outbox import Outbox, StoppedError, stop_reason, stopped_by
+from regua.dispatch.payments import note_new_payments, unseen_notices
 from regua.dispatch.plan_gate import gate_plan
 from regua.dispatch.planning import Plan, read_night, write_plan
-from regua.dispatch.recalling import Channels, Recall, look_before_release
+from regua.dispatch.recalling import Channels, Recall, look_before_release, recall
 from regua.errors import BusyError, InputError
 from regua.instants import Clock, local_day
 from regua.ledger.database import open_ledger
 from regua.ledger.event_log import writing_messages
-from regua.ledger.messages import MARKS, MESSAGES, PAYMENT_NOTICES, PLANS, State
+from regua.ledger.messages import HELD_BATCHES, MARKS, MESSAGES, PLANS, State
 from regua.quality.gate import GateReport
 from regua.settings import Settings
 
-# SendGrid has at most ten batches cancelled at one time; what a run holds must be recallable whole, with two to spare.
-_BATCHES_PER_RUN = 8
+# SendGrid has at most ten batches cancelled at one time; what is held must be recallable whole, with two to spare.
+_BATCHES = 8
+# Below the task's time-out, by enough for what comes after the last answer.
+_RUNS_FOR = timedelta(minutes=18)
+_SHORTEST_RUN = timedelta(minutes=1)
+_HANDED_OVER_WHOLE = ("letter", "call")
 # Beyond the slowest answer: after it nobody is still sending what was claimed.
 _LEASE = timedelta(minutes=10)
 
@@ -48,8 +54,13 @@ class CheckedWriter:
 
     def write(self, content: MessageContent) -> Rendered:
         """Raises UnsendableError with the first fault."""
-        rendered = self._renderer.render(content)
-        faults = faults_of(content, rendered, self._dispatch_file)
+        try:
+            rendered = self._renderer.render(content)
+            faults = faults_of(content, rendered, self._dispatch_file)
+        except InputError:
+            raise
+        except Exception as error:  # noqa: BLE001 - what one customer is called must not hold up all others
+            raise UnsendableError(f"defect: {type(error).__name__}") from None
         if faults:
             raise UnsendableError(faults[0])
         return rendered
@@ -61,7 +72,7 @@ class Dispatch:
 
     as_of: date
     payments_noted: int
-    recall: Recall
+    recalled: Recall
     reports: tuple[RunReport, ...]
 
 
@@ -70,10 +81,7 @@ def plan_day(settings: Settings, as_of: date, clock: Clock) -> Plan:
     require_today(settings, as_of, clock)
     with open_ledger(settings) as engine:
         _require_environment(engine, settings)
-        with engine.connect() as connection:
-            unseen = sa.select(PAYMENT_NOTICES.c.notice_id).where(PAYMENT_NOTICES.c.seen_at.is_(None))
-            notice_ids: list[str] = list(connection.execute(unseen).scalars())
-        return write_plan(engine, read_night(settings, as_of, notice_ids), clock)
+        return write_plan(engine, read_night(settings, as_of, unseen_notices(engine)), clock)
 
 
 def judge_plan(settings: Settings, as_of: date, clock: Clock) -> GateReport:
@@ -81,6 +89,15 @@ def judge_plan(settings: Settings, as_of: date, clock: Clock) -> GateReport:
     dispatch_file = read_dispatch_file(settings.dispatch_path)
     with open_ledger(settings) as engine:
         return gate_plan(settings, engine, as_of, dispatch_file, CheckedWriter(settings, dispatch_file), clock)
+
+
+def recall_what_must_not_go(settings: Settings, clock: Clock, environ: Mapping[str, str] = os.environ) -> Recall:
+    """Take back what is held and must not be released: all of it while sending is stopped, whatever the plan says."""
+    dispatch_file = read_dispatch_file(settings.dispatch_path)
+    with open_ledger(settings) as engine, opened_channels(settings, dispatch_file, environ) as channels:
+        with engine.connect() as connection:
+            is_stopped = stopped_by(connection, settings.stop_path) is not None
+        return recall(engine, channels, clock) if is_stopped else look_before_release(engine, channels, clock)
 
 
 def require_green_plan(settings: Settings, as_of: date, clock: Clock) -> int:
@@ -123,29 +140,32 @@ def dispatch_day(
     troubles: list[str] = []
     with open_ledger(settings) as engine, opened_channels(settings, dispatch_file, environ) as channels:
         _require_environment(engine, settings)
+        recalled = look_before_release(engine, channels, clock)
         noted = note_new_payments(settings, engine, as_of, clock)
-        recall = look_before_release(engine, channels, clock)
-        for channel_code in channel_codes:
-            planned, left_open = _open_counts(engine, as_of, channel_code)
-            if not planned and not left_open:
-                continue
+        if noted:
+            recalled = look_before_release(engine, channels, clock)
+        ends_at = clock() + _RUNS_FOR
+        for place, channel_code in enumerate(channel_codes):
+            # Each gets its share of what is left, so that a slow one does not starve the others.
+            run_for = max((ends_at - clock()) / (len(channel_codes) - place), _SHORTEST_RUN)
             try:
-                channel = channels(channel_code)
-                report = _run(
-                    settings, engine, channel, writer, dispatch_file, as_of, channel_code, planned, run_id, clock
+                report = _send_through(
+                    settings, engine, channels, writer, dispatch_file, as_of, channel_code, run_id, run_for, clock
                 )
-                channel.finish()
             except (InputError, BusyError) as error:
                 troubles.append(f"{channel_code}: {error}")
                 continue
-            reports.append(report)
-            on_channel(report)
-    if recall.unconfirmed_batch_ids:
-        troubles.append(f"not recalled, though it should have been: batches {', '.join(recall.unconfirmed_batch_ids)}")
+            if report is not None:
+                reports.append(report)
+                on_channel(report)
+    if recalled.unconfirmed_batch_ids:
+        troubles.append(
+            f"not recalled, though it should have been: batches {', '.join(recalled.unconfirmed_batch_ids)}"
+        )
     troubles += [f"{each.channel_code}: ended early, {each.ended}" for each in reports if each.ended is not None]
     if troubles:
         raise InputError("\n".join([f"The dispatch of {as_of} is not complete:", *troubles]))
-    return Dispatch(as_of, noted, recall, tuple(reports))
+    return Dispatch(as_of, noted, recalled, tuple(reports))
 
 
 @contextmanager
@@ -166,55 +186,93 @@ def require_today(settings: Settings, as_of: date, clock: Clock) -> None:
         raise InputError(f"{as_of} is not today, {today}: only the plan of today is sent. Nothing was done.")
 
 
-def _run(
+def _send_through(
     settings: Settings,
     engine: sa.Engine,
-    channel: Channel,
+    channels: Channels,
     writer: CheckedWriter,
     dispatch_file: DispatchFile,
     as_of: date,
     channel_code: str,
-    planned: int,
     run_id: str,
+    run_for: timedelta,
     clock: Clock,
-) -> RunReport:
-    sending = dispatch_file.sending(channel_code)
-    outbox = Outbox(
+) -> RunReport | None:
+    """One run over one channel; None when it had nothing to do."""
+    planned, left_open, accepted = _counts(engine, as_of, channel_code)
+    report = None
+    if planned or left_open:
+        channel = channels(channel_code)
+        sending = dispatch_file.sending(channel_code)
+        outbox = Outbox(
+            engine,
+            as_of,
+            channel_code,
+            run_id=run_id,
+            sender_code=channel.sender_code,
+            lease=_LEASE,
+            keeps_hours=settings.contacts_people,
+            stop_file=settings.stop_path,
+            clock=clock,
+        )
+        hold_for = timedelta(minutes=getattr(sending, "hold_minutes", 0))
+        batches = _BATCHES - _held_batches(engine, channel_code, clock) if hold_for else _BATCHES
+        bounds = Bounds(
+            messages=sending.messages_per_run,
+            connections=sending.connections,
+            timeout=timedelta(seconds=sending.timeout_seconds),
+            hold_for=hold_for,
+            batch_size=max(getattr(sending, "messages_per_batch", 1), ceil(planned / max(batches, 1))),
+            batches=max(batches, 0),
+            run_for=run_for,
+        )
+        report = Run(outbox, channel, writer, bounds, channel_code, clock).run()
+        _keep_refused_addresses(engine, channel.sender_code, report, clock)
+    if report is not None or (accepted and channel_code in _HANDED_OVER_WHOLE):
+        # Again where an earlier run wrote letters or calls and died before it handed them over.
+        channels(channel_code).finish()
+    return report
+
+
+def _keep_refused_addresses(engine: sa.Engine, sender_code: str, report: RunReport, clock: Clock) -> None:
+    """What a provider refused at once is evidence like a bounce that it tells of later."""
+    record_evidence(
         engine,
-        as_of,
-        channel_code,
-        run_id=run_id,
-        sender_code=channel.sender_code,
-        lease=_LEASE,
-        keeps_hours=settings.contacts_people,
-        stop_file=settings.stop_path,
-        clock=clock,
+        [
+            Evidence(
+                sender_code,
+                EventCode.OPTED_OUT if reason in UNWANTED_REASONS else EventCode.BOUNCED,
+                message_id=message_id,
+                reason=reason,
+            )
+            for message_id, reason in report.refused_addresses
+        ],
+        clock,
     )
-    bounds = Bounds(
-        messages=sending.messages_per_run,
-        connections=sending.connections,
-        timeout=timedelta(seconds=sending.timeout_seconds),
-        hold_for=timedelta(minutes=getattr(sending, "hold_minutes", 0)),
-        batch_size=max(getattr(sending, "messages_per_batch", 1), ceil(planned / _BATCHES_PER_RUN)),
-    )
-    return Run(outbox, channel, writer, bounds, channel_code, clock).run()
 
 
-def _open_counts(engine: sa.Engine, as_of: date, channel_code: str) -> tuple[int, int]:
-    """Messages still planned, and those that an earlier run claimed and did not finish."""
-    states = (State.PLANNED, State.CLAIMED)
+def _held_batches(engine: sa.Engine, channel_code: str, clock: Clock) -> int:
+    query = sa.select(sa.func.count()).where(
+        HELD_BATCHES.c.channel_code == channel_code, HELD_BATCHES.c.send_at > clock()
+    )
+    with engine.connect() as connection:
+        return int(connection.execute(query).scalar_one())
+
+
+def _counts(engine: sa.Engine, as_of: date, channel_code: str) -> tuple[int, int, int]:
+    """Messages planned, those an earlier run claimed and did not finish, and those of the day that were handed over."""
     query = (
         sa.select(MESSAGES.c.state_code, sa.func.count())
         .where(
-            MESSAGES.c.as_of_date <= as_of,
+            MESSAGES.c.as_of_date == as_of,
             MESSAGES.c.channel_code == channel_code,
-            MESSAGES.c.state_code.in_(states),
+            MESSAGES.c.state_code.in_((State.PLANNED, State.CLAIMED, State.ACCEPTED)),
         )
         .group_by(MESSAGES.c.state_code)
     )
     with engine.connect() as connection:
         counts: dict[str, int] = {row[0]: row[1] for row in connection.execute(query)}
-    return counts.get(State.PLANNED, 0), counts.get(State.CLAIMED, 0)
+    return counts.get(State.PLANNED, 0), counts.get(State.CLAIMED, 0), counts.get(State.ACCEPTED, 0)
 
 
 def _require_environment(engine: sa.Engine, settings: Settings) -> None:

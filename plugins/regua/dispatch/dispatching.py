@@ -40,24 +40,29 @@ class Writer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What one run may do. The provider holds messages `hold_for`, in batches of `batch_size`."""
+    """What one run may do. The provider holds messages `hold_for`, in so many batches of `batch_size`."""
 
     messages: int
     connections: int
     timeout: timedelta
     hold_for: timedelta = timedelta(0)
     batch_size: int = 1
+    batches: int = 1_000_000
     run_for: timedelta = timedelta(minutes=12)
 
 
 @dataclass(slots=True)
 class RunReport:
-    """What a run did: answers by kind, messages refused before any attempt, and why it ended early, if it did."""
+    """What a run did: answers by kind, messages refused before any attempt, and why it ended early, if it did.
+
+    `refused_addresses` are (message_id, reason) of those whose address the provider will not have.
+    """
 
     channel_code: str
     answers: Counter[Answer] = field(default_factory=Counter)
     refused: int = 0
     left_open: int = 0
+    refused_addresses: list[tuple[str, str]] = field(default_factory=list)
     ended: str | None = None
 
     @property
@@ -91,6 +96,7 @@ class Run:
         self._claimed_count = 0
         self._hold = _AT_ONCE
         self._hold_left = 0
+        self._batches_left = bounds.batches
         self._not_before: datetime | None = None
         self._defect: BaseException | None = None
         self._last_id = ""
@@ -158,6 +164,9 @@ class Run:
         count = min(free, left, len(self._ready))
         if count and self._bounds.hold_for:
             if self._hold_left == 0:
+                if self._batches_left == 0:
+                    self._report.ended = "held_full: as much is held as can be recalled; the next run goes on"
+                    return []
                 self._open_batch()
             count = min(count, self._hold_left) if self._hold.batch_id is not None else count
         return [self._ready.popleft() for _ in range(count)]
@@ -166,6 +175,7 @@ class Run:
         batch_id = self._channel.open_batch()
         self._hold = Hold(batch_id, self._clock() + self._bounds.hold_for) if batch_id is not None else _AT_ONCE
         self._hold_left = self._bounds.batch_size
+        self._batches_left -= 1
 
     def _exchange(self, wanted: list[tuple[Candidate, Rendered]]) -> list[tuple[Claim, Outgoing]]:
         if not wanted and not self._answered:
@@ -213,6 +223,8 @@ class Run:
                 outcome = Outcome(Answer.UNKNOWN, f"defect: {type(error).__name__}")
             else:
                 outcome = future.result()
+            if outcome.is_address_fault:
+                self._report.refused_addresses.append((claim.message_id, outcome.reason))
             self._answered.append(Answered(claim, outcome))
             self._judge(outcome)
 

@@ -18,7 +18,7 @@ Hasher = Callable[[str], str | None]
 _CONTACT_TYPES = {"email": "email", "sms": "phone", "whatsapp": "whatsapp"}
 # SendGrid did not even try, because of what happened before: its lists know more than we were told.
 _DEAD_REASONS = frozenset(("bounced_address", "invalid_address"))
-_UNWANTED_REASONS = frozenset(("unsubscribed_address", "spam_reporting_address", "twilio_21610"))
+UNWANTED_REASONS = frozenset(("unsubscribed_address", "spam_reporting_address", "twilio_21610"))
 _REASON = re.compile(r"[a-z0-9_.:-]{1,64}")
 
 
@@ -75,7 +75,7 @@ def facts_from(evidence: Evidence, addressee: Addressee, told_at: datetime) -> I
     channel_code = evidence.channel_code or addressee.channel_code
     is_dead = evidence.event_code is EventCode.BOUNCED or evidence.reason_code in _DEAD_REASONS
     is_unwanted = (
-        evidence.event_code in (EventCode.COMPLAINED, EventCode.OPTED_OUT) or evidence.reason_code in _UNWANTED_REASONS
+        evidence.event_code in (EventCode.COMPLAINED, EventCode.OPTED_OUT) or evidence.reason_code in UNWANTED_REASONS
     )
     if is_dead and addressee.address is not None and channel_code in _CONTACT_TYPES:
         for customer_id in addressee.customer_ids:

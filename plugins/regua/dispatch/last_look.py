@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,13 +10,20 @@ from typing import Any
 import sqlalchemy as sa
 
 from regua.channels.contents import MessageContent
-from regua.ledger.facts import Fact, facts_of, read_events
+from regua.instants import BEFORE_ALL
+from regua.ledger.facts import Fact, find_facts, read_facts_since
 from regua.ledger.messages import PAYMENT_NOTICES, State
 
 # A payment the ledger was told of and that no night has seen for so long was a mistake, or has another number there.
 NOTICE_HOLDS = timedelta(days=5)
 # Facts of an entity that names the channel or kind of address speak of that one alone.
-_CONTACT_TYPES = {"email": "email", "sms": "phone", "call": "phone", "whatsapp": "whatsapp", "letter": "postal_address"}
+_CONTACT_TYPES = {
+    "email": ("email",),
+    "sms": ("phone",),
+    "call": ("phone",),
+    "whatsapp": ("whatsapp", "phone"),
+    "letter": ("postal_address",),
+}
 _NO_MATTER = ("trust_unlocks",)
 
 
@@ -30,47 +37,57 @@ class Hindrance:
 
 @dataclass(frozen=True, slots=True)
 class LastLook:
-    """All that was said since the night, of anybody: there is little of it, and it is read in one go."""
+    """All that was said since the night, of anybody, with the instant it was last said: there is little of it."""
 
-    paid_invoice_ids: frozenset[str]
-    facts: tuple[Fact, ...]
+    paid_invoices: Mapping[str, datetime]
+    paid_customers: Mapping[str, datetime]
+    facts: tuple[tuple[Fact, datetime], ...]
 
-    def hindrance(self, content: MessageContent) -> Hindrance | None:
-        """Anything new forbids the message of today, be it a cent: the next night decides with all it then knows."""
+    def hindrance(self, content: MessageContent, *, after: datetime = BEFORE_ALL) -> Hindrance | None:
+        """Anything new forbids the message of today, be it a cent: the next night decides with all it then knows.
+
+        `after` leaves out what was known when the message was claimed.
+        """
         invoice_ids = {line.invoice_id for line in content.lines}
-        if self.paid_invoice_ids & invoice_ids:
+        paid = [self.paid_invoices.get(invoice_id) for invoice_id in invoice_ids]
+        paid += [self.paid_customers.get(customer_id) for customer_id in content.customer_ids]
+        if any(told_at is not None and told_at > after for told_at in paid):
             return Hindrance(State.CANCELLED_PAID, "payment_received")
-        for fact in self.facts:
-            if _speaks_of(fact, content, invoice_ids):
+        for fact, told_at in self.facts:
+            if told_at > after and _speaks_of(fact, content, invoice_ids):
                 return Hindrance(State.SUPPRESSED, f"new_{fact.entity}")
         return None
 
 
 def take_last_look(connection: sa.Connection, known_fact_numbers: Mapping[str, int], now: datetime) -> LastLook:
-    """`known_fact_numbers` gives by entity the last event that the night knew."""
-    paid: Iterable[str] = connection.execute(
-        sa.select(PAYMENT_NOTICES.c.invoice_id).where(
-            PAYMENT_NOTICES.c.seen_at.is_(None), PAYMENT_NOTICES.c.recorded_at > now - NOTICE_HOLDS
-        )
-    ).scalars()
-    events = read_events(connection)
-    newest = {event.fact_number or event.event_number: event.event_number for event in events}
-    new = [
-        fact
-        for fact in facts_of(events)
-        if fact.entity not in _NO_MATTER and newest[fact.number] > known_fact_numbers.get(fact.entity, 0)
-    ]
-    return LastLook(frozenset(paid), tuple(_with_owners(new, facts_of(events))))
+    """What the night did not know; `known_fact_numbers` gives by entity the last event that it did."""
+    return _look(connection, PAYMENT_NOTICES.c.seen_at.is_(None), known_fact_numbers, now)
 
 
-def _with_owners(new: Collection[Fact], facts: Collection[Fact]) -> list[Fact]:
-    """Facts about an agreement concern whom the agreement is with."""
-    by_id: Mapping[str, Fact] = {fact.fact_id: fact for fact in facts}
-    owners = [by_id.get(str(fact.values.get("agreement_id"))) for fact in new]
-    return [*new, *(owner for owner in owners if owner is not None)]
+def look_since(connection: sa.Connection, since: datetime, now: datetime) -> LastLook:
+    """What was said after an instant, whether a night knows it by now or not."""
+    return _look(connection, PAYMENT_NOTICES.c.recorded_at > since, since, now)
 
 
-def _speaks_of(fact: Fact, content: MessageContent, invoice_ids: Collection[str]) -> bool:
+def _look(
+    connection: sa.Connection, new_notices: sa.ColumnElement[bool], known: Mapping[str, int] | datetime, now: datetime
+) -> LastLook:
+    query = sa.select(PAYMENT_NOTICES).where(new_notices, PAYMENT_NOTICES.c.recorded_at > now - NOTICE_HOLDS)
+    invoices: dict[str, datetime] = {}
+    customers: dict[str, datetime] = {}
+    for notice in connection.execute(query.order_by(PAYMENT_NOTICES.c.recorded_at)):
+        if notice.invoice_id is not None:
+            invoices[notice.invoice_id] = notice.recorded_at
+        elif notice.customer_id is not None:
+            customers[notice.customer_id] = notice.recorded_at
+    facts = [(fact, told_at) for fact, told_at in read_facts_since(connection, known) if fact.entity not in _NO_MATTER]
+    # A fact about an agreement concerns whom the agreement is with.
+    agreements = {str(fact.values["agreement_id"]): at for fact, at in facts if fact.values.get("agreement_id")}
+    facts += [(fact, agreements[fact.fact_id]) for fact in find_facts(connection, list(agreements))]
+    return LastLook(invoices, customers, tuple(facts))
+
+
+def _speaks_of(fact: Fact, content: MessageContent, invoice_ids: set[str]) -> bool:
     values: Mapping[str, Any] = fact.values
     if values.get("invoice_id") is not None:
         return values["invoice_id"] in invoice_ids
@@ -79,5 +96,5 @@ def _speaks_of(fact: Fact, content: MessageContent, invoice_ids: Collection[str]
     if fact.entity == "consents":
         return bool(values["channel_code"] == content.channel_code)
     if fact.entity == "contact_points":
-        return bool(values["contact_type_code"] == _CONTACT_TYPES[content.channel_code])
+        return values["contact_type_code"] in _CONTACT_TYPES[content.channel_code]
     return True

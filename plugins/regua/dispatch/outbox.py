@@ -114,35 +114,15 @@ class Outbox:
         self.owner = f"{socket.gethostname()}:{os.getpid()}"
 
     def begin(self) -> dict[State, int]:
-        """Name what an earlier run left open. A claim whose lease is over may have been sent: it becomes `unknown`."""
-        own = (MESSAGES.c.channel_code == self._channel_code, MESSAGES.c.as_of_date <= self._as_of)
-        with writing_messages(self._engine) as connection:
-            now = self._clock()
-            left = {
-                State.UNKNOWN: (State.CLAIMED, MESSAGES.c.lease_until < now, "lease_over"),
-                State.EXPIRED: (
-                    State.PLANNED,
-                    sa.or_(
-                        MESSAGES.c.as_of_date < self._as_of,
-                        sa.and_(sa.literal(self._keeps_hours), MESSAGES.c.closes_at <= now),
-                    ),
-                    "window_closed",
-                ),
-            }
-            counts = {}
-            events = []
-            for state, (before, condition, reason) in left.items():
-                statement = (
-                    sa.update(MESSAGES)
-                    .where(*own, MESSAGES.c.state_code == before, condition)
-                    .values(state_code=state, reason_code=reason, state_at=now)
-                    .returning(MESSAGES.c.message_id, MESSAGES.c.epoch)
-                )
-                found = connection.execute(statement).all()
-                counts[state] = len(found)
-                events += [MessageEvent(state, row.message_id, reason, self._run_id, row.epoch) for row in found]
-            append_events(connection, events, now)
-        return counts
+        """Name what earlier runs of the channel left open."""
+        return name_leftovers(
+            self._engine,
+            self._as_of,
+            self._clock,
+            channel_code=self._channel_code,
+            run_id=self._run_id,
+            keeps_hours=self._keeps_hours,
+        )
 
     def candidates(self, limit: int, *, after: str = "") -> list[Candidate]:
         """Planned messages that may go out now, by id; nothing is locked and nothing is promised."""
@@ -290,7 +270,7 @@ class Outbox:
         """The answers to claims. One that comes after its lease is over counts where it proves more than was known."""
         by_state: dict[State, list[Answered]] = {}
         for each in answered:
-            by_state.setdefault(_STATE_AFTER[each.outcome.answer], []).append(each)
+            by_state.setdefault(_state_after(each.outcome), []).append(each)
         for state, some in by_state.items():
             if state is State.PLANNED:
                 # Each has to wait as long as its own answer says.
@@ -430,6 +410,54 @@ class Outbox:
             )
 
 
+def name_leftovers(
+    engine: sa.Engine,
+    day: date,
+    clock: Clock,
+    *,
+    channel_code: str | None = None,
+    run_id: str | None = None,
+    keeps_hours: bool = True,
+) -> dict[State, int]:
+    """What earlier runs left open by `day`, of one channel or of all; answers how many got which state.
+
+    A claim whose lease is over may have been sent: it becomes `unknown`. What was not sent within its hours expires.
+    """
+    own = [MESSAGES.c.as_of_date <= day]
+    if channel_code is not None:
+        own.append(MESSAGES.c.channel_code == channel_code)
+    with writing_messages(engine) as connection:
+        now = clock()
+        is_over = MESSAGES.c.as_of_date < day
+        if keeps_hours:
+            is_over = sa.or_(is_over, MESSAGES.c.closes_at <= now)
+        left = {
+            State.UNKNOWN: (State.CLAIMED, MESSAGES.c.lease_until < now, "lease_over"),
+            State.EXPIRED: (State.PLANNED, is_over, "window_closed"),
+        }
+        counts = {}
+        events = []
+        for state, (before, condition, reason) in left.items():
+            statement = (
+                sa.update(MESSAGES)
+                .where(*own, MESSAGES.c.state_code == before, condition)
+                .values(state_code=state, reason_code=reason, state_at=now)
+                .returning(MESSAGES.c.message_id, MESSAGES.c.epoch)
+            )
+            found = connection.execute(statement).all()
+            counts[state] = len(found)
+            events += [MessageEvent(state, row.message_id, reason, run_id, row.epoch) for row in found]
+        append_events(connection, events, now)
+    return counts
+
+
+def _state_after(outcome: Outcome) -> State:
+    """A refusal of the address itself is proof that nothing will reach it: the step's fallback may follow."""
+    if outcome.answer is Answer.REJECTED and outcome.is_address_fault:
+        return State.BOUNCED
+    return _STATE_AFTER[outcome.answer]
+
+
 def _reason(outcome: Outcome) -> str | None:
     return outcome.reason[:200] or None
 
@@ -439,14 +467,22 @@ def _is_recalled(connection: sa.Connection, batch_id: str) -> bool:
     return connection.execute(query).scalar_one_or_none() is not None
 
 
-def stop_reason(connection: sa.Connection, as_of: date, stop_file: Path) -> str | None:
-    """Why nothing may be sent now, or None. What cannot be read forbids."""
+def stopped_by(connection: sa.Connection, stop_file: Path) -> str | None:
+    """What stops all sending, or None."""
     if stop_file.exists():
         return f"Sending is stopped by the file {stop_file}. `regua ledger resume` removes it."
     mark = sa.select(MARKS.c.value).where(MARKS.c.mark_code == "stopped")
     stopped: str | None = connection.execute(mark).scalar_one_or_none()
     if stopped is not None:
         return f"Sending is stopped: {stopped}. `regua ledger resume` lets it go on."
+    return None
+
+
+def stop_reason(connection: sa.Connection, as_of: date, stop_file: Path) -> str | None:
+    """Why nothing of a day may be sent now, or None. What cannot be read forbids."""
+    stopped = stopped_by(connection, stop_file)
+    if stopped is not None:
+        return stopped
     query = sa.select(PLANS.c.gate_code, PLANS.c.gate_reason).where(PLANS.c.as_of_date == as_of)
     plan: Any = connection.execute(query).one_or_none()
     if plan is None:

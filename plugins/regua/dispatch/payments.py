@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
 import duckdb
+import pyarrow as pa
 import sqlalchemy as sa
 
 from regua.errors import InputError
@@ -14,68 +17,124 @@ from regua.ingest.loading import load_pending
 from regua.ingest.mapping import Source, read_source
 from regua.instants import Clock
 from regua.ledger.event_log import MessageEvent, append_events, writing_messages
-from regua.ledger.messages import MESSAGES, PAYMENT_NOTICES, PLANS, STEPS, State
+from regua.ledger.messages import PAYMENT_NOTICES, PLANS
 from regua.settings import Settings
 from regua.warehouse.store import confine, create_tables, reading, warehouse_lock
 
 # What may lower a debt; other facts of the same files wait for the night.
 _ENTITIES = ("payments", "credits")
 _AT_ONCE = 500
+# A row that cannot be read holds its invoice back as well: it may be the payment.
+_FOUND = """
+select 'payments' as entity, payment_id as notice_id, invoice_id, null as customer_id from raw.payments
+union
+select 'credits', credit_id, invoice_id, case when invoice_id is null then customer_id end from raw.credits
+union
+select 'rejected', _batch_id || '/' || _line, invoice_key_text, null
+from quarantine.rejected_rows
+where entity in ('payments', 'credits') and invoice_key_text is not null
+"""
+_UNKNOWN_THEN = f"""
+select given.* from given
+anti join (
+    select 'payments' as entity, payment_id as notice_id, invoice_id, null as customer_id
+    from raw.payments where _loaded_at <= $known_at
+    union all
+    select 'credits', credit_id, invoice_id, case when invoice_id is null then customer_id end
+    from raw.credits where _loaded_at <= $known_at
+    union all
+    select 'rejected', _batch_id || '/' || _line, invoice_key_text, null
+    from quarantine.rejected_rows
+    where entity in {_ENTITIES} and _loaded_at <= $known_at
+) as known
+    on
+        given.entity = known.entity
+        and given.notice_id = known.notice_id
+        and given.invoice_id is not distinct from known.invoice_id
+        and given.customer_id is not distinct from known.customer_id
+"""
+_SCHEMA = pa.schema([(name, pa.string()) for name in ("entity", "notice_id", "invoice_id", "customer_id")])
 
 
-def note_payment(engine: sa.Engine, notice_id: str, invoice_id: str, origin_code: str, clock: Clock) -> bool:
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A payment, or a credit, of an invoice; a credit that is applied to none is the customer's."""
+
+    entity: str
+    notice_id: str
+    invoice_id: str | None
+    customer_id: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Ids are the source's own: one of a payment may be that of a credit, and one payment may pay two invoices."""
+        return f"{self.entity}:{self.notice_id}:{self.invoice_id or self.customer_id}"[:300]
+
+
+def note_payment(engine: sa.Engine, payment_id: str, invoice_id: str, origin_code: str, clock: Clock) -> bool:
     """A payment somebody told of. False when it was noted before: telling twice does no harm."""
-    return note_payments(engine, [(notice_id, invoice_id)], origin_code, clock) == 1
+    return note_payments(engine, [Notice("payments", payment_id, invoice_id)], origin_code, clock) == 1
 
 
-def note_payments(engine: sa.Engine, notices: Iterable[tuple[str, str]], origin_code: str, clock: Clock) -> int:
-    """(notice_id, invoice_id) pairs, those known left out. Answers how many were new."""
-    given = dict(notices)
+def note_payments(engine: sa.Engine, notices: Iterable[Notice], origin_code: str, clock: Clock) -> int:
+    """Keep those that are not known yet; answers how many were new."""
+    given = {notice.key: notice for notice in notices}
     with writing_messages(engine) as connection:
         now = clock()
         known: set[str] = set()
-        ids = sorted(given)
-        for start in range(0, len(ids), _AT_ONCE):
-            some = PAYMENT_NOTICES.c.notice_id.in_(ids[start : start + _AT_ONCE])
-            known |= set(connection.execute(sa.select(PAYMENT_NOTICES.c.notice_id).where(some)).scalars())
-        new = [
-            {"notice_id": notice_id, "invoice_id": given[notice_id], "origin_code": origin_code, "recorded_at": now}
-            for notice_id in ids
-            if notice_id not in known
-        ]
+        keys = sorted(given)
+        for start in range(0, len(keys), _AT_ONCE):
+            some = PAYMENT_NOTICES.c.notice_key.in_(keys[start : start + _AT_ONCE])
+            known |= set(connection.execute(sa.select(PAYMENT_NOTICES.c.notice_key).where(some)).scalars())
+        new = [given[key] for key in keys if key not in known]
         if new:
-            connection.execute(sa.insert(PAYMENT_NOTICES), new)
+            rows = [
+                {
+                    "notice_key": notice.key,
+                    "entity": notice.entity,
+                    "notice_id": notice.notice_id[:200],
+                    "invoice_id": notice.invoice_id,
+                    "customer_id": notice.customer_id,
+                    "origin_code": origin_code,
+                    "recorded_at": now,
+                }
+                for notice in new
+            ]
+            connection.execute(sa.insert(PAYMENT_NOTICES), rows)
         events = [
-            MessageEvent("payment", reason_code=origin_code, detail={"invoice_id": row["invoice_id"]}) for row in new
+            MessageEvent("payment", reason_code=origin_code, detail={"invoice_id": notice.invoice_id}) for notice in new
         ]
         append_events(connection, events, now)
     return len(new)
 
 
+def unseen_notices(engine: sa.Engine) -> list[Notice]:
+    """Those that no night has known yet."""
+    columns = [PAYMENT_NOTICES.c[name] for name in _SCHEMA.names]
+    with engine.connect() as connection:
+        rows = connection.execute(sa.select(*columns).where(PAYMENT_NOTICES.c.seen_at.is_(None)))
+        return [Notice(**row) for row in rows.mappings()]
+
+
+def unknown_at(warehouse: duckdb.DuckDBPyConnection, notices: Sequence[Notice], known_at: datetime) -> list[Notice]:
+    """Those that a night which knew what was loaded by `known_at` did not know."""
+    given = pa.Table.from_pylist([_row(notice) for notice in notices], schema=_SCHEMA)
+    return _unknown(warehouse, given, known_at)
+
+
 def note_new_payments(settings: Settings, engine: sa.Engine, as_of: date, clock: Clock) -> int:
-    """Land and read the files of payments and credits that arrived since the night; note those of invoices on the plan.
+    """Land and read the files of payments and credits that arrived since the night; note what it did not know.
 
     The warehouse is only read. Raises InputError for a file that cannot be read: a payment may be in it.
     """
     with engine.connect() as connection:
-        known_at: datetime | None = connection.execute(
-            sa.select(PLANS.c.known_at).where(PLANS.c.as_of_date == as_of)
-        ).scalar_one_or_none()
-        if known_at is None:
-            raise InputError(f"There is no plan of {as_of}: run `regua plan --as-of {as_of}` after the night.")
-        on_plan = (
-            sa.select(STEPS.c.invoice_id)
-            .join(MESSAGES, MESSAGES.c.message_id == STEPS.c.message_id)
-            .where(
-                MESSAGES.c.as_of_date == as_of,
-                MESSAGES.c.state_code.in_((State.PLANNED, State.CLAIMED, State.ACCEPTED)),
-            )
-            .distinct()
-        )
-        invoice_ids: list[str] = list(connection.execute(on_plan).scalars())
+        query = sa.select(PLANS.c.known_at).where(PLANS.c.as_of_date == as_of)
+        known_at: datetime | None = connection.execute(query).scalar_one_or_none()
+    if known_at is None:
+        raise InputError(f"There is no plan of {as_of}: run `regua plan --as-of {as_of}` after the night.")
     sources = [_of_payments(read_source(settings.sources_dir, name)) for name in settings.source_names]
     sources = [source for source in sources if source.files]
-    if not sources or not invoice_ids:
+    if not sources:
         return 0
     with warehouse_lock(settings, f"landing payments for the dispatch of {as_of}", clock):
         landing = land(settings.landing_dir, settings.inbox, sources, clock)
@@ -94,19 +153,21 @@ def note_new_payments(settings: Settings, engine: sa.Engine, as_of: date, clock:
             known_at=landing.known_at,
             arrived_after=known_at,
         )
-        found = scratch.execute(
-            "select payment_id, invoice_id from raw.payments where invoice_id in (select unnest($1::varchar[])) "
-            "union select credit_id, invoice_id from raw.credits where invoice_id in (select unnest($1::varchar[]))",
-            [invoice_ids],
-        ).fetchall()
+        found = scratch.sql(_FOUND).to_arrow_table().cast(_SCHEMA)
     with reading(settings) as warehouse:
-        known = warehouse.execute(
-            "select payment_id from raw.payments where payment_id in (select unnest($1::varchar[])) "
-            "union select credit_id from raw.credits where credit_id in (select unnest($1::varchar[]))",
-            [[row[0] for row in found]],
-        ).fetchall()
-    seen = {row[0] for row in known}
-    return note_payments(engine, [row for row in found if row[0] not in seen], "export", clock)
+        return note_payments(engine, _unknown(warehouse, found, known_at), "export", clock)
+
+
+def _unknown(warehouse: duckdb.DuckDBPyConnection, given: pa.Table, known_at: datetime) -> list[Notice]:
+    warehouse.register("given", given)
+    try:
+        return [Notice(*row) for row in warehouse.execute(_UNKNOWN_THEN, {"known_at": known_at}).fetchall()]
+    finally:
+        warehouse.unregister("given")
+
+
+def _row(notice: Notice) -> dict[str, Any]:
+    return {name: getattr(notice, name) for name in _SCHEMA.names}
 
 
 def _of_payments(source: Source) -> Source:

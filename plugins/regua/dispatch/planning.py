@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from regua.channels.contents import Line, MessageContent
 from regua.contract.entities import OPERATORS
+from regua.dispatch.payments import Notice, unknown_at
 from regua.errors import InputError
 from regua.instants import LOCAL, Clock, to_utc
 from regua.ledger.event_log import MessageEvent, append_events, writing_messages
@@ -38,8 +39,13 @@ where lines.as_of_date = ?
 order by lines.message_id, lines.due_date, lines.invoice_id
 """
 # The ledger's facts are files named by the number of their entity's last event.
-_LANDED_FACTS = "select file_set, max(_file) from ops.batches where _source = ? group by file_set"
-_SEEN_PAYMENTS = "select distinct payment_id from raw.payments where payment_id in (select unnest(?::varchar[]))"
+_LANDED_FACTS = """
+select file_set, arg_max(_file, _loaded_at) from ops.batches where _source = ? and _loaded_at <= ? group by file_set
+"""
+_MERGED = """
+select contact_customer_id, list(customer_id order by customer_id)
+from intermediate.int_contact_customers where customer_id <> contact_customer_id group by contact_customer_id
+"""
 _STEPS = """
 select step_key, message_id, contact_customer_id as customer_id, invoice_id, step_code, cycle_date
 from marts.fct_dunning_decisions
@@ -83,7 +89,7 @@ class DecidedNight:
     known_at: datetime
     messages: tuple[PlannedMessage, ...]
     fact_numbers: Mapping[str, int]
-    seen_notice_ids: frozenset[str]
+    seen_notice_keys: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +105,8 @@ class Plan:
     expired: int
 
 
-def read_night(settings: Settings, as_of: date, notice_ids: Sequence[str]) -> DecidedNight:
-    """The messages that the newest night of `as_of` decided. `notice_ids` are payments it may not have known.
+def read_night(settings: Settings, as_of: date, notices: Sequence[Notice]) -> DecidedNight:
+    """The messages that the newest night of `as_of` decided. `notices` are payments it may not have known.
 
     Raises InputError when the warehouse holds another day or one whose gate has not passed, BusyError while it is
     written.
@@ -118,15 +124,17 @@ def read_night(settings: Settings, as_of: date, notice_ids: Sequence[str]) -> De
                 "Run that night to its end, then plan."
             )
         headers, lines, steps = (_rows(warehouse, query, as_of) for query in (_MESSAGES, _LINES, _STEPS))
-        landed = warehouse.execute(_LANDED_FACTS, [OPERATORS]).fetchall()
-        seen = warehouse.execute(_SEEN_PAYMENTS, [list(notice_ids)]).fetchall()
+        # What was loaded after the night, by another that stopped at a gate, was not decided with.
+        landed = warehouse.execute(_LANDED_FACTS, [OPERATORS, newest[2]]).fetchall()
+        unknown = unknown_at(warehouse, notices, newest[2])
+        merged = dict(warehouse.execute(_MERGED).fetchall())
     lines_of, steps_of = _grouped(lines), _grouped(steps)
     messages = []
     for header in headers:
         key = header["message_id"]
         messages.append(
             PlannedMessage(
-                content=_content(header, lines_of.get(key, [])),
+                content=_content(header, lines_of.get(key, []), merged.get(header["contact_customer_id"], [])),
                 policy_code=header["policy_code"],
                 version_hash=header["version_hash"],
                 contact_point_id=header["contact_point_id"],
@@ -140,7 +148,7 @@ def read_night(settings: Settings, as_of: date, notice_ids: Sequence[str]) -> De
         newest[2],
         tuple(messages),
         {entity: int(name.removesuffix(".jsonl").rpartition("_")[2]) for entity, name in landed},
-        frozenset(row[0] for row in seen),
+        frozenset(notice.key for notice in notices) - {notice.key for notice in unknown},
     )
 
 
@@ -173,10 +181,10 @@ def write_plan(engine: sa.Engine, night: DecidedNight, clock: Clock) -> Plan:
         updated = connection.execute(sa.update(PLANS).where(PLANS.c.as_of_date == as_of).values(plan)).rowcount
         if not updated:
             connection.execute(sa.insert(PLANS).values(as_of_date=as_of, **plan))
-        for some in _slices(sorted(night.seen_notice_ids)):
+        for some in _slices(sorted(night.seen_notice_keys)):
             connection.execute(
                 sa.update(PAYMENT_NOTICES)
-                .where(PAYMENT_NOTICES.c.notice_id.in_(some), PAYMENT_NOTICES.c.seen_at.is_(None))
+                .where(PAYMENT_NOTICES.c.notice_key.in_(some), PAYMENT_NOTICES.c.seen_at.is_(None))
                 .values(seen_at=now)
             )
         events = [MessageEvent("plan", detail={"as_of": as_of.isoformat(), "sha256": digest, "count": len(messages)})]
@@ -190,6 +198,10 @@ def write_plan(engine: sa.Engine, night: DecidedNight, clock: Clock) -> Plan:
         }
         ids = {message.content.message_id for message in messages}
         gone = [key for key, state in known.items() if state == State.PLANNED and key not in ids]
+        # What a provider holds of them is recalled by the next dispatch.
+        connection.execute(sa.update(MESSAGES).where(MESSAGES.c.as_of_date == as_of).values(is_decided=False))
+        for some in _slices(sorted(ids & set(known))):
+            connection.execute(sa.update(MESSAGES).where(MESSAGES.c.message_id.in_(some)).values(is_decided=True))
         withdrawn = []
         for some in _slices(gone):
             withdrawn += _leave(connection, MESSAGES.c.message_id.in_(some), State.SUPERSEDED, "planned_anew", now)
@@ -213,7 +225,7 @@ def write_plan(engine: sa.Engine, night: DecidedNight, clock: Clock) -> Plan:
     return Plan(
         as_of,
         message_count=len(messages),
-        new=len(new) - len(taken),
+        new=sum(1 for message in new if message.content.message_id not in taken),
         kept=len(messages) - len(new),
         withdrawn=len(withdrawn),
         already_taken=len(taken),
@@ -254,15 +266,24 @@ def _write_messages(
                 "state_at": now,
                 "epoch": 0,
                 "attempt_count": 0,
+                "is_decided": True,
             }
         )
         contents.append({"message_id": content.message_id, "content": written})
     again = [row for row in rows if row["message_id"] in known]
-    for row in again:
+    if again:
         # Its epoch goes on: an attempt that was proved not to have left is no reason to forget it.
         kept = ("message_id", "epoch", "attempt_count", "state_code")
-        changed = {name: value for name, value in row.items() if name not in kept}
-        connection.execute(sa.update(MESSAGES).where(MESSAGES.c.message_id == row["message_id"]).values(changed))
+        changed = [name for name in again[0] if name not in kept]
+        statement = (
+            sa.update(MESSAGES)
+            .where(MESSAGES.c.message_id == sa.bindparam("its_id"))
+            .values({name: sa.bindparam(f"new_{name}") for name in changed})
+        )
+        connection.execute(
+            statement,
+            [{"its_id": row["message_id"], **{f"new_{name}": row[name] for name in changed}} for row in again],
+        )
     for table, some in ((MESSAGES, [row for row in rows if row["message_id"] not in known]), (CONTENTS, contents)):
         if table is CONTENTS and again:
             repeated = [str(row["message_id"]) for row in again]
@@ -293,11 +314,10 @@ def _take_steps(connection: sa.Connection, messages: Sequence[PlannedMessage]) -
     }
     new = []
     for step in steps:
-        if step.message_id in taken:
-            continue
         if step.step_key not in owners:
+            # Of a message that is superseded too: so it is known that this step was not sent either.
             new.append({name: getattr(step, name) for name in Step.__dataclass_fields__})
-        elif owners[step.step_key][0] != step.message_id:
+        elif step.message_id not in taken and owners[step.step_key][0] != step.message_id:
             # The row stays and changes hands: the key remains unique whatever happens to its messages.
             connection.execute(
                 sa.update(STEPS).where(STEPS.c.step_key == step.step_key).values(message_id=step.message_id)
@@ -349,11 +369,13 @@ def _digest(messages: Iterable[PlannedMessage]) -> str:
     return whole.hexdigest()
 
 
-def _content(header: dict[str, Any], lines: Sequence[dict[str, Any]]) -> MessageContent:
+def _content(
+    header: dict[str, Any], lines: Sequence[dict[str, Any]], merged_customer_ids: Sequence[str]
+) -> MessageContent:
     given = {name: header[name] for name in MessageContent.__dataclass_fields__ if name in header}
     given["customer_id"] = header["contact_customer_id"]
     given["lines"] = tuple(Line(**{name: line[name] for name in Line.__dataclass_fields__}) for line in lines)
-    return MessageContent(**given)
+    return MessageContent(**given, merged_customer_ids=tuple(merged_customer_ids))
 
 
 def _instant(day: date, minute: int) -> datetime:

@@ -83,7 +83,10 @@ def poll_evidence(
                 if is_email and place:
                     pause(_EMAIL_PAUSE_SECONDS)
                 found = _found(provider, message)
-                not_shown = 0 if found else not_shown + 1
+                # One of unknown fate may never have been sent; one that was accepted and is not shown tells that the
+                # account cannot ask.
+                if found or message.state_code == State.ACCEPTED:
+                    not_shown = 0 if found else not_shown + 1
                 answers += _news(provider.sender_code, message, found)
                 asked += 1
         recorded = record_evidence(engine, answers, clock)
@@ -101,11 +104,12 @@ def report_evidence(settings: Settings, clock: Clock) -> int:
         now = clock()
         reported = _mark(engine, _REPORTED)
         number, since = _read_report(reported)
-        contradictions = contradictions_since(engine, number)
-        open_ones = unknowns(engine)
-        late = [each for each in open_ones if since - _UNKNOWN_IS_LATE < each.state_at <= now - _UNKNOWN_IS_LATE]
         with engine.connect() as connection:
             newest: int | None = connection.execute(sa.select(sa.func.max(EVENTS.c.event_number))).scalar_one()
+        # Those that come meanwhile are told next time.
+        contradictions = [each for each in contradictions_since(engine, number) if each[0] <= (newest or 0)]
+        open_ones = unknowns(engine)
+        late = [each for each in open_ones if since - _UNKNOWN_IS_LATE < each.state_at <= now - _UNKNOWN_IS_LATE]
         _set_mark(engine, _REPORTED, f"{newest or 0} {write_instant(now)}")
     told = []
     if contradictions:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from regua.channels.contents import MessageContent
 from regua.channels.sending import Channel
-from regua.dispatch.last_look import Hindrance, take_last_look
+from regua.dispatch.last_look import Hindrance, look_since, take_last_look
 from regua.durable_file import write_whole
 from regua.errors import InputError
 from regua.instants import Clock
@@ -19,6 +19,7 @@ from regua.ledger.messages import CONTENTS, HELD_BATCHES, MARKS, MESSAGES, PLANS
 
 Channels = Callable[[str], Channel]
 _WITH_ITS_BATCH = Hindrance(State.SUPPRESSED, "recalled_with_its_batch")
+_NO_LONGER_DECIDED = Hindrance(State.SUPPRESSED, "no_longer_decided")
 _BY_HAND = Hindrance(State.SUPPRESSED, "recalled")
 
 
@@ -31,9 +32,14 @@ class Recall:
     unconfirmed_batch_ids: tuple[str, ...]
 
 
-def stop(engine: sa.Engine, stop_file: Path, channels: Channels, clock: Clock, *, author: str, reason: str) -> Recall:
-    """Nothing is claimed from now on, and what is held is recalled. The file comes first: it needs no ledger."""
+def write_stop_file(stop_file: Path, author: str, reason: str) -> None:
+    """This alone stops every claim: it needs neither the ledger nor a provider."""
     write_whole(stop_file, f"{author}: {reason}\n")
+
+
+def stop(engine: sa.Engine, stop_file: Path, channels: Channels, clock: Clock, *, author: str, reason: str) -> Recall:
+    """Nothing is claimed from now on, and what is held is recalled. The file comes first."""
+    write_stop_file(stop_file, author, reason)
     with writing_messages(engine) as connection:
         now = clock()
         connection.execute(sa.delete(MARKS).where(MARKS.c.mark_code == "stopped"))
@@ -68,40 +74,43 @@ def recall(engine: sa.Engine, channels: Channels, clock: Clock, *, run_id: str |
 
 
 def look_before_release(engine: sa.Engine, channels: Channels, clock: Clock) -> Recall:
-    """Recall each held batch with a message that must not go out. The others of it are decided anew tomorrow."""
+    """Recall each held batch with a message that must not go out, and ask again where a recall was not confirmed.
+
+    The other messages of a batch are decided anew tomorrow.
+    """
     with engine.connect() as connection:
         now = clock()
+        is_held = (HELD_BATCHES.c.send_at > now, HELD_BATCHES.c.is_recall_confirmed.is_(False))
         query = (
-            sa.select(
-                MESSAGES.c.message_id,
-                MESSAGES.c.batch_id,
-                MESSAGES.c.channel_code,
-                MESSAGES.c.as_of_date,
-                CONTENTS.c.content,
-            )
+            sa.select(MESSAGES, CONTENTS.c.content)
             .join(CONTENTS, CONTENTS.c.message_id == MESSAGES.c.message_id)
             .join(HELD_BATCHES, HELD_BATCHES.c.batch_id == MESSAGES.c.batch_id)
-            .where(
-                MESSAGES.c.state_code == State.ACCEPTED,
-                HELD_BATCHES.c.send_at > now,
-                HELD_BATCHES.c.is_recall_confirmed.is_(False),
-            )
+            # One of unknown fate may lie there as well.
+            .where(MESSAGES.c.state_code.in_((State.ACCEPTED, State.UNKNOWN, State.CLAIMED)), *is_held)
         )
         held = connection.execute(query).all()
+        asked = connection.execute(
+            sa.select(HELD_BATCHES.c.batch_id, HELD_BATCHES.c.channel_code).where(
+                HELD_BATCHES.c.recalled_at.is_not(None), *is_held
+            )
+        ).all()
+        plans = sa.select(PLANS).where(PLANS.c.as_of_date.in_({row.as_of_date for row in held}))
         looks = {
             plan.as_of_date: take_last_look(connection, plan.known_fact_numbers, now)
-            for plan in connection.execute(
-                sa.select(PLANS.c.as_of_date, PLANS.c.known_fact_numbers).where(
-                    PLANS.c.as_of_date.in_({row.as_of_date for row in held})
-                )
-            )
+            for plan in connection.execute(plans)
         }
+        # A day that was planned anew knows more than what it was sent with.
+        since = look_since(connection, min((row.state_at for row in held), default=now), now)
     hindered = {}
     for row in held:
-        hindrance = looks[row.as_of_date].hindrance(MessageContent.from_json(row.content))
+        content = MessageContent.from_json(row.content)
+        hindrance = looks[row.as_of_date].hindrance(content) or since.hindrance(content, after=row.state_at)
+        if not row.is_decided:
+            hindrance = hindrance or _NO_LONGER_DECIDED
         if hindrance is not None:
             hindered[row.message_id] = hindrance
     batches = {row.batch_id: row.channel_code for row in held if row.message_id in hindered}
+    batches |= {row.batch_id: row.channel_code for row in asked}
     return _recall_batches(engine, channels, batches, hindered, clock, _WITH_ITS_BATCH)
 
 
@@ -128,21 +137,22 @@ def _recall_batches(
             connection.execute(
                 sa.update(HELD_BATCHES).where(HELD_BATCHES.c.batch_id == batch_id).values(is_recall_confirmed=True)
             )
-            own = sa.select(MESSAGES.c.message_id).where(
-                MESSAGES.c.batch_id == batch_id, MESSAGES.c.state_code == State.ACCEPTED
-            )
             events = []
-            message_ids: list[str] = list(connection.execute(own).scalars())
-            for message_id in message_ids:
-                hindrance = hindered.get(message_id, otherwise)
-                connection.execute(
+            for hindrance in {*hindered.values(), otherwise}:
+                which = [key for key, own in hindered.items() if own == hindrance]
+                is_its = MESSAGES.c.message_id.in_(which)
+                if hindrance == otherwise:
+                    is_its = MESSAGES.c.message_id.not_in([key for key, own in hindered.items() if own != hindrance])
+                found = connection.execute(
                     sa.update(MESSAGES)
-                    .where(MESSAGES.c.message_id == message_id, MESSAGES.c.state_code == State.ACCEPTED)
+                    .where(MESSAGES.c.batch_id == batch_id, MESSAGES.c.state_code == State.ACCEPTED, is_its)
                     .values(state_code=hindrance.state, reason_code=hindrance.reason, state_at=now)
+                    .returning(MESSAGES.c.message_id)
                 )
-                events.append(
-                    MessageEvent(hindrance.state, message_id, hindrance.reason, detail={"batch_id": batch_id})
-                )
+                detail = {"batch_id": batch_id}
+                events += [
+                    MessageEvent(hindrance.state, row.message_id, hindrance.reason, detail=detail) for row in found
+                ]
             append_events(connection, events, now)
             recalled += len(events)
     return Recall(len(batches), recalled, tuple(unconfirmed))

@@ -64,10 +64,10 @@ def print_dispatch(dispatch: Dispatch) -> None:
         )
         table.add_row(report.channel_code, *(f"{count:,}" for count in counts), report.ended or "")
     console().print(table if dispatch.reports else f"Nothing of {dispatch.as_of} is left to send now.")
-    if dispatch.payments_noted or dispatch.recall.batches:
+    if dispatch.payments_noted or dispatch.recalled.batches:
         console().print(
             f"payments noted since the night: {dispatch.payments_noted:,}; held batches recalled: "
-            f"{dispatch.recall.batches:,}, with {dispatch.recall.recalled:,} messages"
+            f"{dispatch.recalled.batches:,}, with {dispatch.recalled.recalled:,} messages"
         )
 
 

@@ -10,16 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from regua.contract.entities import OPERATORS
+from regua.dispatch.outbox import name_leftovers
 from regua.errors import InputError
 from regua.ingest.arrival import LandingStore
 from regua.ingest.inspection import MANIFEST_ENDING
-from regua.instants import local_day
+from regua.instants import Clock, local_day
 from regua.ledger.database import open_ledger, place
 from regua.ledger.messages import EVENTS, EVIDENCE, MESSAGES, NOT_SENT, STEPS, State
 from regua.settings import Settings
@@ -37,6 +39,12 @@ _FATES = {
     **dict.fromkeys(NOT_SENT, "not_sent"),
 }
 _DELIVERED_EVENTS = ("delivered", "read", "complained")
+
+
+def expire_before(settings: Settings, day: date, clock: Clock) -> None:
+    """Name what was planned or claimed for days before `day` and was left open, so that it gives a touch."""
+    with open_ledger(settings) as engine:
+        name_leftovers(engine, day, clock, keeps_hours=False)
 
 
 def write_sent_touches(settings: Settings, folder: Path) -> int:

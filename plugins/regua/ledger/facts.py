@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -147,6 +148,42 @@ def read_events(connection: sa.Connection, *, fact_number: int | None = None) ->
     if fact_number is not None:
         columns = (FACT_EVENTS.c.event_number, FACT_EVENTS.c.fact_number)
         query = query.where(sa.or_(*(column == fact_number for column in columns)))
+    return [FactEvent(**row) for row in connection.execute(query).mappings()]
+
+
+def read_facts_since(connection: sa.Connection, known: Mapping[str, int] | datetime) -> list[tuple[Fact, datetime]]:
+    """Facts of which anything was said since, with the instant it was last said.
+
+    `known` is an instant, or by entity the number of the last event that is known; of an entity not named, none is.
+    """
+    if isinstance(known, datetime):
+        is_new: sa.ColumnElement[bool] = FACT_EVENTS.c.recorded_at > known
+    else:
+        newer = [
+            sa.and_(FACT_EVENTS.c.entity == entity, FACT_EVENTS.c.event_number > number)
+            for entity, number in known.items()
+        ]
+        is_new = sa.or_(FACT_EVENTS.c.entity.not_in(list(known)), *newer)
+    events = _events_of(
+        connection, sa.select(sa.func.coalesce(FACT_EVENTS.c.fact_number, FACT_EVENTS.c.event_number)).where(is_new)
+    )
+    last_said = {event.fact_number or event.event_number: event.recorded_at for event in events}
+    return [(fact, last_said[fact.number]) for fact in facts_of(events)]
+
+
+def find_facts(connection: sa.Connection, fact_ids: Iterable[str]) -> list[Fact]:
+    """Those of the ids that were recorded by command."""
+    numbers = [int(match[1]) for fact_id in fact_ids if (match := _FACT_ID.fullmatch(fact_id)) is not None]
+    return facts_of(_events_of(connection, numbers)) if numbers else []
+
+
+def _events_of(connection: sa.Connection, numbers: sa.Select[Any] | list[int]) -> list[FactEvent]:
+    """All events of the facts of these numbers, in their order."""
+    query = (
+        sa.select(FACT_EVENTS)
+        .where(sa.or_(FACT_EVENTS.c.event_number.in_(numbers), FACT_EVENTS.c.fact_number.in_(numbers)))
+        .order_by(FACT_EVENTS.c.event_number)
+    )
     return [FactEvent(**row) for row in connection.execute(query).mappings()]
 
 

@@ -109,6 +109,8 @@ MESSAGES = sa.Table(
     sa.Column("attempt_count", sa.Integer, nullable=False),
     sa.Column("not_before_at", sa.DateTime),
     sa.Column("lease_until", sa.DateTime),
+    # False when the newest plan of its day does not have it any more.
+    sa.Column("is_decided", sa.Boolean, nullable=False),
     sa.Column("run_id", sa.String(64)),
     sa.Column("sender_code", sa.String(20)),
     sa.Column("provider_message_id", sa.String(200)),
@@ -158,8 +160,11 @@ HELD_BATCHES = sa.Table(
 PAYMENT_NOTICES = sa.Table(
     "payment_notices",
     METADATA,
-    sa.Column("notice_id", sa.String(200), primary_key=True),
-    sa.Column("invoice_id", sa.String(64), nullable=False),
+    sa.Column("notice_key", sa.String(300), primary_key=True),
+    sa.Column("entity", sa.String(20), nullable=False),
+    sa.Column("notice_id", sa.String(200), nullable=False),
+    sa.Column("invoice_id", sa.String(64)),
+    sa.Column("customer_id", sa.String(64)),
     sa.Column("origin_code", sa.String(20), nullable=False),
     sa.Column("recorded_at", sa.DateTime, nullable=False),
     # When a night knew the payment too; from then on its decisions speak for it.

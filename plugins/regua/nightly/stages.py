@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from regua.contract.entities import OPERATORS
-from regua.dispatch.sent_touches import write_sent_touches
+from regua.dispatch.sent_touches import expire_before, write_sent_touches
 from regua.errors import InputError, ReguaError
 from regua.ingest.landing import land
 from regua.ingest.loading import load_pending
@@ -71,6 +71,8 @@ def land_night(settings: Settings, night: Night, clock: Clock) -> tuple[Night, D
     if night.known_at is not None:
         return night, {"landed": 0, "unchanged": 0, "replay": True}
     with fact_snapshots(settings) as operators:
+        # What was planned for earlier days and never sent is decided anew tonight.
+        expire_before(settings, night.as_of, clock)
         write_sent_touches(settings, Path(operators.inbox))
         landing = land(settings.landing_dir, settings.inbox, [*_sources(settings), operators], clock)
     detail = {"landed": len(landing.landed), "unchanged": landing.unchanged_count}

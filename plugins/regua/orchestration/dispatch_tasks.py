@@ -49,6 +49,19 @@ def gate_plan_task(day: str) -> str:
     return day
 
 
+def recall_task() -> None:
+    """Take back what is held and must not be released, whatever the plan says."""
+    from regua.dispatch.daily import recall_what_must_not_go
+
+    try:
+        recalled = recall_what_must_not_go(load_settings(), utc_clock)
+    except InputError as error:
+        raise AirflowFailException(str(error)) from error
+    _log.info("recalled %d messages of %d batches", recalled.recalled, recalled.batches)
+    if recalled.unconfirmed_batch_ids:
+        raise AirflowFailException(f"Not recalled, and may go out: batches {', '.join(recalled.unconfirmed_batch_ids)}")
+
+
 def check_plan_task(context: Context) -> str:
     """The day of the run, when its plan may be sent from now.
 
@@ -61,9 +74,7 @@ def check_plan_task(context: Context) -> str:
     day = night_of(context).as_of
     try:
         if run.run_type == "backfill":
-            raise InputError(
-                "A backfill sends nothing: what was not sent on its day is decided anew by the next night."
-            )
+            raise InputError("A backfill sends nothing: a day that is over is not sent any more.")
         planned = require_green_plan(load_settings(), day, utc_clock)
     except StoppedError as error:
         raise AirflowSkipException(str(error)) from error

@@ -207,7 +207,11 @@ def test_a_payment_that_a_night_has_seen_holds_nothing_back(house: House) -> Non
 
     from regua.dispatch.planning import write_plan
 
-    write_plan(house.engine, replace(decided([made_message(1)]), seen_notice_ids=frozenset(["pay-1"])), house.clock)
+    write_plan(
+        house.engine,
+        replace(decided([made_message(1)]), seen_notice_keys=frozenset(["payments:pay-1:I1"])),
+        house.clock,
+    )
     house.plan(made_message(1))
     provider = RememberingChannel()
     house.send(provider)

@@ -426,6 +426,15 @@ PLAN_CASES = [
         ),
         {"plan_addresses_are_consented": "reason_code=bounced"},
     ),
+    (
+        "update plan.messages set channel_code = 'sms', address = '+5511987654321';"
+        + _said(
+            "contact_points",
+            "'op-1' as contact_point_id, 'cus_4' as customer_id, 'phone' as contact_type_code, "
+            "'(11) 98765-4321' as address, date '2026-03-09' as undeliverable_date",
+        ),
+        {"plan_addresses_are_consented": "reason_code=bounced"},
+    ),
     ("update plan.messages set open_amount = 60.06", {"plan_adds_up": "open_amount=60.06, lines_amount=60.05"}),
     (
         "update plan.messages set open_amount = 60.06; update plan.lines set open_amount = 60.06",

@@ -136,10 +136,18 @@ by_channel as (
         addresses.contact_point_id,
         addresses.address,
         addresses.valid_from_date,
-        addresses.is_usable and {{ is_mobile_number('addresses.address') }} as is_usable
+        addresses.is_usable
+        and dead_addresses.contact_customer_id is null
+        and {{ is_mobile_number('addresses.address') }} as is_usable
     from addresses
     left join whatsapp_customers
         on addresses.contact_customer_id = whatsapp_customers.contact_customer_id
+    -- A number that is not on WhatsApp may still be called.
+    left join dead_addresses
+        on
+            addresses.contact_customer_id = dead_addresses.contact_customer_id
+            and dead_addresses.contact_type_code = 'whatsapp'
+            and addresses.address = dead_addresses.address
     where
         addresses.contact_type_code = 'phone'
         and whatsapp_customers.contact_customer_id is null

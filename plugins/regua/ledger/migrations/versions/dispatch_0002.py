@@ -55,6 +55,7 @@ def upgrade() -> None:
         sa.Column("attempt_count", sa.Integer, nullable=False),
         sa.Column("not_before_at", sa.DateTime),
         sa.Column("lease_until", sa.DateTime),
+        sa.Column("is_decided", sa.Boolean, nullable=False),
         sa.Column("run_id", sa.String(64)),
         sa.Column("sender_code", sa.String(20)),
         sa.Column("provider_message_id", sa.String(200)),
@@ -100,8 +101,11 @@ def upgrade() -> None:
     )
     op.create_table(
         "payment_notices",
-        sa.Column("notice_id", sa.String(200), primary_key=True),
-        sa.Column("invoice_id", sa.String(64), nullable=False),
+        sa.Column("notice_key", sa.String(300), primary_key=True),
+        sa.Column("entity", sa.String(20), nullable=False),
+        sa.Column("notice_id", sa.String(200), nullable=False),
+        sa.Column("invoice_id", sa.String(64)),
+        sa.Column("customer_id", sa.String(64)),
         sa.Column("origin_code", sa.String(20), nullable=False),
         sa.Column("recorded_at", sa.DateTime, nullable=False),
         sa.Column("seen_at", sa.DateTime),
