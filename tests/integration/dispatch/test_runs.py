@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
-from tests.integration.dispatch.made_plans import CLOSES, DAY, House, PlainWriter, RememberingChannel, made_message
+from tests.conftest import PROJECT_DIR
+from tests.integration.dispatch.made_plans import (
+    CLOSES,
+    DAY,
+    House,
+    PlainWriter,
+    RememberingChannel,
+    decided,
+    made_message,
+)
 
+from regua.channels.dispatch_file import read_dispatch_file
 from regua.channels.sending import Answer, Outcome
 from regua.contract.entities import load_contract
-from regua.dispatch.outbox import Answered, Hold, StoppedError
+from regua.dispatch.daily import CheckedWriter
+from regua.dispatch.outbox import Answered, Hold, StoppedError, name_leftovers
 from regua.dispatch.payments import note_payment
+from regua.dispatch.planning import write_plan
 from regua.dispatch.recalling import look_before_release, recall, resume, stop
 from regua.errors import InputError
 from regua.ledger.facts import record_fact
 from regua.ledger.messages import CONTACT_DAYS
+from regua.settings import load_settings
 
 AT_ONCE = Hold(None, None)
 
@@ -201,12 +215,6 @@ def test_a_payment_between_two_messages_of_a_run_cancels_the_second(house: House
 def test_a_payment_that_a_night_has_seen_holds_nothing_back(house: House) -> None:
     """It paid a part: the night decided what is left with it."""
     note_payment(house.engine, "pay-1", "I1", "export", house.clock)
-    from dataclasses import replace
-
-    from tests.integration.dispatch.made_plans import decided
-
-    from regua.dispatch.planning import write_plan
-
     write_plan(
         house.engine,
         replace(decided([made_message(1)]), seen_notice_keys=frozenset(["payments:pay-1:I1"])),
@@ -407,3 +415,132 @@ def test_without_a_plan_nothing_is_claimed(house: House) -> None:
 
 def _record(house: House, entity: str, values: dict[str, str | None]) -> None:
     record_fact(house.engine, load_contract()[entity], values, author="ana", reason="said so", clock=house.clock)
+
+
+# Found by review -----------------------------------------------------------------------------------------------------
+
+
+def test_a_message_that_breaks_its_writer_holds_up_no_other(house: House) -> None:
+    """The project's own writer turns whatever goes wrong with one message into a refusal of that message."""
+    named, other = made_message(1), made_message(2)
+    # No host name can hold this character, and the error that says so quotes it.
+    hostile = replace(named, content=replace(named.content, name="www.a\u2100b/[x"))
+    house.plan(hostile, other)
+    settings = load_settings({"REGUA_HOME": str(house.folder)})
+    writer = CheckedWriter(settings, read_dispatch_file(PROJECT_DIR / "include" / "dispatch.yml"))
+    provider = RememberingChannel()
+    house.send(provider, writer=writer)
+    assert provider.customers == ["C2"]
+    assert house.states()["C1"].startswith("suppressed: not_fit: ")
+    assert "\u2100" not in house.states()["C1"]
+
+
+def test_a_fact_about_a_record_that_was_merged_into_the_customer_holds_the_message_back(house: House) -> None:
+    message = made_message(1)
+    house.plan(replace(message, content=replace(message.content, merged_customer_ids=("C9",))), made_message(2))
+    _record(house, "pauses", FACTS["pauses"] | {"customer_id": "C9"})
+    provider = RememberingChannel()
+    house.send(provider)
+    assert provider.customers == ["C2"]
+
+
+def test_a_new_word_on_the_phone_holds_back_whatsapp_which_falls_back_on_it(house: House) -> None:
+    house.plan(made_message(1, channel="whatsapp"))
+    dead = FROM_TODAY | {"customer_id": "C1", "contact_type_code": "phone", "address": "+5511900000001"}
+    _record(house, "contact_points", dead)
+    provider = RememberingChannel()
+    house.send(provider, channel="whatsapp")
+    assert provider.received == []
+
+
+def test_a_fact_about_an_agreement_concerns_whom_it_is_with(house: House) -> None:
+    _record(house, "agreements", FACTS["agreements"])
+    house.plan(made_message(1), facts={"agreements": 1})
+    instalment = FROM_TODAY | {"agreement_id": "op-1", "due_date": "2026-07-10", "amount": "50.00"}
+    _record(house, "agreement_instalments", instalment)
+    provider = RememberingChannel()
+    house.send(provider)
+    assert provider.received == []
+    assert house.states()["C1"].startswith("suppressed: new_agreement")
+
+
+def test_a_day_planned_anew_still_recalls_what_was_paid_while_it_was_held(house: House) -> None:
+    """The new night has seen the payment; the message went before it did."""
+    house.plan(made_message(1), made_message(2))
+    provider = RememberingChannel(holds=True)
+    house.send(provider, hold_for=timedelta(minutes=45), batch_size=1)
+    house.wait(60)
+    note_payment(house.engine, "pay-1", "I1", "webhook", house.clock)
+    night = decided([made_message(1), made_message(2)])
+    write_plan(house.engine, replace(night, seen_notice_keys=frozenset(["payments:pay-1:I1"])), house.clock)
+    assert look_before_release(house.engine, lambda code: provider, house.clock).recalled == 1
+    assert house.states() == {"C1": "cancelled_paid: payment_received", "C2": "accepted"}
+
+
+def test_a_held_message_that_the_day_planned_anew_has_no_more_is_recalled(house: House) -> None:
+    house.plan(made_message(1), made_message(2))
+    provider = RememberingChannel(holds=True)
+    house.send(provider, hold_for=timedelta(minutes=45), batch_size=1)
+    house.plan(made_message(2))
+    assert look_before_release(house.engine, lambda code: provider, house.clock).recalled == 1
+    assert house.states() == {"C1": "suppressed: no_longer_decided", "C2": "accepted"}
+
+
+def test_a_batch_with_a_message_of_unknown_fate_is_recalled_when_it_is_paid(house: House) -> None:
+    """A time-out is just what leaves a message with a provider that holds it."""
+    house.plan(made_message(1))
+    provider = RememberingChannel({"C1": [Outcome(Answer.UNKNOWN, "timeout")]}, holds=True)
+    house.send(provider, hold_for=timedelta(minutes=45), batch_size=1)
+    house.wait(60)
+    note_payment(house.engine, "pay-1", "I1", "webhook", house.clock)
+    looked = look_before_release(house.engine, lambda code: provider, house.clock)
+    assert (looked.batches, len(provider.recalled)) == (1, 1)
+    assert house.states()["C1"] == "unknown: timeout"
+
+
+def test_a_recall_that_was_not_confirmed_is_asked_for_again(house: House) -> None:
+    house.plan(made_message(1))
+    provider = RememberingChannel(holds=True, recall_works=False)
+    house.send(provider, hold_for=timedelta(minutes=45), batch_size=1)
+    recall(house.engine, lambda code: provider, house.clock)
+    provider.recall_works = True
+    assert look_before_release(house.engine, lambda code: provider, house.clock).recalled == 1
+    assert len(provider.recalled) == 2
+
+
+def test_no_more_is_held_than_can_be_recalled(house: House) -> None:
+    house.plan(*(made_message(number) for number in range(10)))
+    provider = RememberingChannel(holds=True)
+    report = house.send(provider, hold_for=timedelta(minutes=45), batch_size=2, batches=3)
+    assert str(report.ended).startswith("held_full")
+    assert len(provider.received) == 6
+
+
+def test_an_address_that_the_provider_refuses_counts_as_bounced(house: House) -> None:
+    house.plan(made_message(1))
+    refusal = Outcome(Answer.REJECTED, "twilio_21211", is_address_fault=True)
+    report = house.send(RememberingChannel({"C1": [refusal]}))
+    assert house.states()["C1"] == "bounced: twilio_21211"
+    assert [reason for _, reason in report.refused_addresses] == ["twilio_21211"]
+
+
+def test_a_step_that_was_left_out_with_its_message_is_known_not_to_have_been_sent(house: House) -> None:
+    """Otherwise nobody would ever hear that it was not, and its decision would count as sent for good."""
+    house.plan(made_message(1, invoices=["A"]))
+    house.send(RememberingChannel())
+    both = made_message(1, day=DAY + timedelta(days=1), invoices=["A", "B"])
+    house.plan(both, day=DAY + timedelta(days=1))
+    [left_out] = [step for step in both.steps if step.invoice_id == "B"]
+    assert house.owner_of(left_out.step_key) == both.content.message_id
+    assert house.states()["C1"] == "superseded: step_taken"
+
+
+def test_what_was_left_open_by_earlier_days_is_named_without_a_dispatch(house: House) -> None:
+    house.plan(made_message(1), made_message(2))
+    outbox = house.outbox()
+    [candidate, _] = outbox.candidates(10)
+    outbox.exchange([], [candidate], AT_ONCE)
+    house.now += timedelta(hours=20)
+    counts = name_leftovers(house.engine, DAY + timedelta(days=1), house.clock)
+    assert sorted(house.states().values()) == ["expired: window_closed", "unknown: lease_over"]
+    assert set(counts.values()) == {1}
