@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import sys
@@ -401,7 +402,8 @@ def main() -> None:
     """Entry point: what a person can act on comes without a traceback. Exit 1 for input, 75 (try later) for busy."""
     code = _run()
     # DuckDB's binding ends an interpreter in which Great Expectations ran with a page on leaks. The last thing on the
-    # screen must be what the command said.
+    # screen must be what the command said. What others registered for the end is done all the same.
+    atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
