@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import date
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 _DAYS = ("as_of_date", "action_date", "due_date")
@@ -97,12 +98,25 @@ def _written(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read(written: Mapping[str, Any], of: type) -> dict[str, Any]:
-    def value(name: str) -> Any:
-        text = written[name]
-        if text is None:
-            return None
-        if name in _DAYS:
-            return date.fromisoformat(text)
-        return Decimal(text) if name.endswith(_AMOUNT_ENDINGS) else text
+    values = {name: written[name] for name in _names(of)}
+    return {
+        name: value if value is None or read is None else read(value)
+        for (name, value), read in zip(values.items(), _readers(of), strict=True)
+    }
 
-    return {field.name: value(field.name) for field in fields(of) if field.name not in _NESTED}
+
+@cache
+def _names(of: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(of) if field.name not in _NESTED)
+
+
+@cache
+def _readers(of: type) -> tuple[Callable[[str], Any] | None, ...]:
+    """For each name what reads its text; None takes it as it is."""
+
+    def reader(name: str) -> Callable[[str], Any] | None:
+        if name in _DAYS:
+            return date.fromisoformat
+        return Decimal if name.endswith(_AMOUNT_ENDINGS) else None
+
+    return tuple(reader(name) for name in _names(of))

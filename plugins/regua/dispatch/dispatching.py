@@ -99,9 +99,9 @@ class Run:
         self._batches_left = bounds.batches
         self._not_before: datetime | None = None
         self._defect: BaseException | None = None
-        self._last_id = ""
-        self._is_last_page = False
+        self._ranges: deque[tuple[str, str]] = deque()
         self._has_put_off = False
+        self._begin_round()
 
     def run(self) -> RunReport:
         """Raises what the ledger or the provider's refusal of a batch raises, once all that was sent is recorded."""
@@ -129,17 +129,25 @@ class Run:
     def _is_done(self, in_flight: dict[Future[Outcome], Claim]) -> bool:
         if in_flight:
             return False
-        if self._report.ended is None and not self._ready and self._is_last_page and self._has_put_off:
+        if self._report.ended is None and not self._ready and not self._ranges and self._has_put_off:
             # Those that the provider put off come round again.
-            self._last_id, self._is_last_page, self._has_put_off = "", False, False
-        return self._report.ended is not None or (not self._ready and self._is_last_page)
+            self._begin_round()
+        return self._report.ended is not None or (not self._ready and not self._ranges)
+
+    def _begin_round(self) -> None:
+        """All ids once: from this run's first one to the last, then from the beginning."""
+        first_id = self._outbox.first_id
+        self._ranges = deque([(first_id, "g"), ("", first_id)])
+        self._has_put_off = False
 
     def _refill(self) -> None:
-        if self._report.ended is None and not self._ready and not self._is_last_page:
-            page = self._outbox.candidates(_PAGE, after=self._last_id)
-            self._is_last_page = len(page) < _PAGE
-            if page:
-                self._last_id = page[-1].content.message_id
+        while self._report.ended is None and not self._ready and self._ranges:
+            after, up_to = self._ranges[0]
+            page = self._outbox.candidates(_PAGE, after=after, up_to=up_to)
+            if len(page) < _PAGE:
+                self._ranges.popleft()
+            else:
+                self._ranges[0] = (page[-1].content.message_id, up_to)
             self._prepare(page)
 
     def _prepare(self, page: Iterable[Candidate]) -> None:

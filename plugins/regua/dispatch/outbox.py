@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 from collections.abc import Iterable, Sequence
@@ -124,12 +125,17 @@ class Outbox:
             keeps_hours=self._keeps_hours,
         )
 
-    def candidates(self, limit: int, *, after: str = "") -> list[Candidate]:
-        """Planned messages that may go out now, by id; nothing is locked and nothing is promised."""
+    @property
+    def first_id(self) -> str:
+        """Where among the ids this run begins: elsewhere than others, so that they do not write the same messages."""
+        return hashlib.md5(self._run_id.encode(), usedforsecurity=False).hexdigest()
+
+    def candidates(self, limit: int, *, after: str = "", up_to: str = "g") -> list[Candidate]:
+        """Planned messages that may go out now, by id, which is hexadecimal; nothing is locked or promised."""
         query = (
             sa.select(MESSAGES.c.content_sha256, CONTENTS.c.content)
             .join(CONTENTS, CONTENTS.c.message_id == MESSAGES.c.message_id)
-            .where(*self._claimable(self._clock()), MESSAGES.c.message_id > after)
+            .where(*self._claimable(self._clock()), MESSAGES.c.message_id > after, MESSAGES.c.message_id <= up_to)
             .order_by(MESSAGES.c.message_id)
             .limit(limit)
         )
@@ -348,6 +354,8 @@ class Outbox:
             .where(
                 MESSAGES.c.message_id.in_(accepted),
                 MESSAGES.c.state_code == State.ACCEPTED,
+                MESSAGES.c.channel_code == self._channel_code,
+                MESSAGES.c.as_of_date == self._as_of,
                 MESSAGES.c.batch_id.in_(given_up),
             )
             .values(state_code=State.SUPPRESSED, reason_code="recalled", state_at=now)

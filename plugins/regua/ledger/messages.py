@@ -116,7 +116,7 @@ MESSAGES = sa.Table(
     sa.Column("provider_message_id", sa.String(200)),
     sa.Column("batch_id", sa.String(100)),
     sa.Column("send_at", sa.DateTime),
-    sa.Index("messages_by_state", "state_code", "channel_code", "as_of_date"),
+    sa.Index("messages_by_state", "state_code", "channel_code", "as_of_date", "message_id"),
     sa.Index("messages_by_customer", "customer_id"),
     sa.Index("messages_by_provider", "provider_message_id"),
     sa.Index("messages_by_address", "address_hash"),

@@ -97,6 +97,9 @@ def test_five_unknowns_in_a_row_end_the_run(house: House) -> None:
 
 def test_more_unknowns_than_two_in_a_hundred_end_the_run(house: House) -> None:
     messages = sorted((made_message(number) for number in range(300)), key=lambda each: each.content.message_id)
+    # A run begins among the ids where its own name says.
+    begins = next(place for place, each in enumerate(messages) if each.content.message_id > house.outbox().first_id)
+    messages = messages[begins:] + messages[:begins]
     house.plan(*messages)
     every_thirtieth = {each.content.customer_id: [Outcome(Answer.UNKNOWN, "500")] for each in messages[::30]}
     report = house.send(RememberingChannel(every_thirtieth))

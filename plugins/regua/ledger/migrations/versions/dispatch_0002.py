@@ -63,7 +63,9 @@ def upgrade() -> None:
         sa.Column("send_at", sa.DateTime),
         sa.CheckConstraint(f"state_code in {_STATES}", "state_is_known"),
     )
-    op.create_index("messages_by_state", "messages", ["state_code", "channel_code", "as_of_date"])
+    # With the id, so that a claim looks up its own rows instead of all that are planned.
+    columns = ["state_code", "channel_code", "as_of_date", "message_id"]
+    op.create_index("messages_by_state", "messages", columns)
     op.create_index("messages_by_customer", "messages", ["customer_id"])
     op.create_index("messages_by_provider", "messages", ["provider_message_id"])
     op.create_index("messages_by_address", "messages", ["address_hash"])
