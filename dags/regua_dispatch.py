@@ -16,8 +16,8 @@ state in the ledger. Backfills and runs of another day send nothing: `check_plan
 - **`check_plan`** says why nothing is sent: it fails without a plan and on another day than today, and is skipped while
   the gate of the plan is red or sending is stopped.
 - **`send`** One or more channels ended early; the log names each and why. *unauthorised*: the key was withdrawn.
-  *breaker*: too many messages of unknown fate, see docs/runbooks/provider-down.md before anything else. *cap_reached*:
-  `messages_per_run` in include/dispatch.yml. *not recalled*: somebody who paid may be written to; see the runbook.
+  *breaker*: too many messages of unknown fate, see docs/runbooks/provider-down.md before anything else.
+  *not recalled*: somebody who paid may be written to; see the runbook.
 - To stop everything: `regua ledger stop`.
 """
 

@@ -162,7 +162,7 @@ def dispatch_day(
         troubles.append(
             f"not recalled, though it should have been: batches {', '.join(recalled.unconfirmed_batch_ids)}"
         )
-    troubles += [f"{each.channel_code}: ended early, {each.ended}" for each in reports if each.ended is not None]
+    troubles += [f"{each.channel_code}: ended early, {each.ended}" for each in reports if each.is_trouble]
     if troubles:
         raise InputError("\n".join([f"The dispatch of {as_of} is not complete:", *troubles]))
     return Dispatch(as_of, noted, recalled, tuple(reports))

@@ -30,6 +30,7 @@ _LONGEST_PAUSE_SECONDS = 120
 _SLEPT = timedelta(seconds=5)
 _RECORDING_TRIES = 5
 _AT_ONCE = Hold(None, None)
+_NEXT_RUN_GOES_ON = ("time_over", "cap_reached", "held_full", "limited")
 
 
 class Writer(Protocol):
@@ -64,6 +65,11 @@ class RunReport:
     left_open: int = 0
     refused_addresses: list[tuple[str, str]] = field(default_factory=list)
     ended: str | None = None
+
+    @property
+    def is_trouble(self) -> bool:
+        """Whether somebody must see to it. Otherwise the next run goes on by itself."""
+        return self.ended is not None and not self.ended.startswith(_NEXT_RUN_GOES_ON)
 
     @property
     def attempted(self) -> int:

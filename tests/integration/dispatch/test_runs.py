@@ -91,7 +91,7 @@ def test_five_unknowns_in_a_row_end_the_run(house: House) -> None:
     house.plan(*(made_message(number) for number in range(20)))
     provider = RememberingChannel({f"C{number}": [Outcome(Answer.UNKNOWN, "500")] for number in range(20)})
     report = house.send(provider)
-    assert report.ended == "breaker: 5 of 5 with unknown fate"
+    assert (report.ended, report.is_trouble) == ("breaker: 5 of 5 with unknown fate", True)
     assert len(provider.received) == 5
 
 
@@ -109,7 +109,8 @@ def test_more_unknowns_than_two_in_a_hundred_end_the_run(house: House) -> None:
 def test_a_run_sends_no_more_than_its_cap(house: House) -> None:
     house.plan(*(made_message(number) for number in range(10)))
     provider = RememberingChannel()
-    assert house.send(provider, messages=4, connections=8).ended == "cap_reached"
+    report = house.send(provider, messages=4, connections=8)
+    assert (report.ended, report.is_trouble) == ("cap_reached", False)
     assert len(provider.received) == 4
 
 
