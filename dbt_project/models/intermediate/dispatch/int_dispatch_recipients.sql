@@ -76,9 +76,9 @@ graced as (
     left join business_days as last_days
         on
             announced.calendar_code = last_days.calendar_code
-            and last_days.business_day_number
-            = thresholds.business_day_number + announced.suspension_grace_business_days
-            and last_days.calendar_date >= announced.threshold_date
+            and thresholds.business_day_number + announced.suspension_grace_business_days
+            = last_days.business_day_number
+            and announced.threshold_date <= last_days.calendar_date
     group by announced.message_id, announced.notice_code, announced.threshold_date, announced.aged_date
 ),
 
