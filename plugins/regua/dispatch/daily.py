@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cache
 from math import ceil
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from regua.channels.checking import faults_of
 from regua.channels.contents import MessageContent
-from regua.channels.dispatch_file import CHANNELS, DispatchFile, read_dispatch_file
+from regua.channels.dispatch_file import CHANNELS, DispatchFile, EmailSending, read_dispatch_file
 from regua.channels.opening import open_channel
 from regua.channels.rendering import Renderer, UnsendableError
 from regua.channels.sending import Channel, Rendered
@@ -135,7 +135,6 @@ def dispatch_day(
     """
     require_today(settings, as_of, clock)
     dispatch_file = read_dispatch_file(settings.dispatch_path)
-    writer = CheckedWriter(settings, dispatch_file)
     reports: list[RunReport] = []
     troubles: list[str] = []
     with open_ledger(settings) as engine, opened_channels(settings, dispatch_file, environ) as channels:
@@ -144,14 +143,14 @@ def dispatch_day(
         noted = note_new_payments(settings, engine, as_of, clock)
         if noted:
             recalled = look_before_release(engine, channels, clock)
+        writer = CheckedWriter(settings, dispatch_file)
+        day = _Day(settings, engine, channels, writer, dispatch_file, as_of, run_id, clock)
         ends_at = clock() + _RUNS_FOR
         for place, channel_code in enumerate(channel_codes):
             # Each gets its share of what is left, so that a slow one does not starve the others.
             run_for = max((ends_at - clock()) / (len(channel_codes) - place), _SHORTEST_RUN)
             try:
-                report = _send_through(
-                    settings, engine, channels, writer, dispatch_file, as_of, channel_code, run_id, run_for, clock
-                )
+                report = day.send_through(channel_code, run_for)
             except (InputError, BusyError) as error:
                 troubles.append(f"{channel_code}: {error}")
                 continue
@@ -186,59 +185,65 @@ def require_today(settings: Settings, as_of: date, clock: Clock) -> None:
         raise InputError(f"{as_of} is not today, {today}: only the plan of today is sent. Nothing was done.")
 
 
-def _send_through(
-    settings: Settings,
-    engine: sa.Engine,
-    channels: Channels,
-    writer: CheckedWriter,
-    dispatch_file: DispatchFile,
-    as_of: date,
-    channel_code: str,
-    run_id: str,
-    run_for: timedelta,
-    clock: Clock,
-) -> RunReport | None:
-    """One run over one channel; None when it had nothing to do."""
-    planned, left_open, accepted = _counts(engine, as_of, channel_code)
-    report = None
-    if planned or left_open:
-        channel = channels(channel_code)
-        sending = dispatch_file.sending(channel_code)
-        outbox = Outbox(
-            engine,
-            as_of,
-            channel_code,
-            run_id=run_id,
-            sender_code=channel.sender_code,
-            lease=_LEASE,
-            keeps_hours=settings.contacts_people,
-            stop_file=settings.stop_path,
-            clock=clock,
-        )
-        hold_for = timedelta(minutes=getattr(sending, "hold_minutes", 0))
-        batches = _BATCHES - _held_batches(engine, channel_code, clock) if hold_for else _BATCHES
+@dataclass(frozen=True, slots=True)
+class _Day:
+    """What all channels of one dispatch have in common."""
+
+    settings: Settings
+    engine: sa.Engine
+    channels: Channels
+    writer: CheckedWriter
+    dispatch_file: DispatchFile
+    as_of: date
+    run_id: str
+    clock: Clock
+
+    def send_through(self, channel_code: str, run_for: timedelta) -> RunReport | None:
+        """One run over one channel; None when it had nothing to do."""
+        planned, left_open, accepted = self._counts(channel_code)
+        report = None
+        if planned or left_open:
+            channel = self.channels(channel_code)
+            outbox = Outbox(
+                self.engine,
+                self.as_of,
+                channel_code,
+                run_id=self.run_id,
+                sender_code=channel.sender_code,
+                lease=_LEASE,
+                keeps_hours=self.settings.contacts_people,
+                stop_file=self.settings.stop_path,
+                clock=self.clock,
+            )
+            bounds = self._bounds(channel_code, planned, run_for)
+            report = Run(outbox, channel, self.writer, bounds, channel_code, self.clock).run()
+            self._keep_refused_addresses(channel.sender_code, report)
+        if report is not None or (accepted and channel_code in _HANDED_OVER_WHOLE):
+            # Again where an earlier run wrote letters or calls and died before it handed them over.
+            self.channels(channel_code).finish()
+        return report
+
+    def _bounds(self, channel_code: str, planned: int, run_for: timedelta) -> Bounds:
+        sending = self.dispatch_file.sending(channel_code)
         bounds = Bounds(
             messages=sending.messages_per_run,
             connections=sending.connections,
             timeout=timedelta(seconds=sending.timeout_seconds),
-            hold_for=hold_for,
-            batch_size=max(getattr(sending, "messages_per_batch", 1), ceil(planned / max(batches, 1))),
-            batches=max(batches, 0),
             run_for=run_for,
         )
-        report = Run(outbox, channel, writer, bounds, channel_code, clock).run()
-        _keep_refused_addresses(engine, channel.sender_code, report, clock)
-    if report is not None or (accepted and channel_code in _HANDED_OVER_WHOLE):
-        # Again where an earlier run wrote letters or calls and died before it handed them over.
-        channels(channel_code).finish()
-    return report
+        if not isinstance(sending, EmailSending):
+            return bounds
+        batches = max(_BATCHES - self._held_batches(channel_code), 0)
+        return replace(
+            bounds,
+            hold_for=timedelta(minutes=sending.hold_minutes),
+            batch_size=max(sending.messages_per_batch, ceil(planned / max(batches, 1))),
+            batches=batches,
+        )
 
-
-def _keep_refused_addresses(engine: sa.Engine, sender_code: str, report: RunReport, clock: Clock) -> None:
-    """What a provider refused at once is evidence like a bounce that it tells of later."""
-    record_evidence(
-        engine,
-        [
+    def _keep_refused_addresses(self, sender_code: str, report: RunReport) -> None:
+        """What a provider refused at once is evidence like a bounce that it tells of later."""
+        refused = [
             Evidence(
                 sender_code,
                 EventCode.OPTED_OUT if reason in UNWANTED_REASONS else EventCode.BOUNCED,
@@ -246,33 +251,30 @@ def _keep_refused_addresses(engine: sa.Engine, sender_code: str, report: RunRepo
                 reason=reason,
             )
             for message_id, reason in report.refused_addresses
-        ],
-        clock,
-    )
+        ]
+        record_evidence(self.engine, refused, self.clock)
 
-
-def _held_batches(engine: sa.Engine, channel_code: str, clock: Clock) -> int:
-    query = sa.select(sa.func.count()).where(
-        HELD_BATCHES.c.channel_code == channel_code, HELD_BATCHES.c.send_at > clock()
-    )
-    with engine.connect() as connection:
-        return int(connection.execute(query).scalar_one())
-
-
-def _counts(engine: sa.Engine, as_of: date, channel_code: str) -> tuple[int, int, int]:
-    """Messages planned, those an earlier run claimed and did not finish, and those of the day that were handed over."""
-    query = (
-        sa.select(MESSAGES.c.state_code, sa.func.count())
-        .where(
-            MESSAGES.c.as_of_date == as_of,
-            MESSAGES.c.channel_code == channel_code,
-            MESSAGES.c.state_code.in_((State.PLANNED, State.CLAIMED, State.ACCEPTED)),
+    def _held_batches(self, channel_code: str) -> int:
+        query = sa.select(sa.func.count()).where(
+            HELD_BATCHES.c.channel_code == channel_code, HELD_BATCHES.c.send_at > self.clock()
         )
-        .group_by(MESSAGES.c.state_code)
-    )
-    with engine.connect() as connection:
-        counts: dict[str, int] = {row[0]: row[1] for row in connection.execute(query)}
-    return counts.get(State.PLANNED, 0), counts.get(State.CLAIMED, 0), counts.get(State.ACCEPTED, 0)
+        with self.engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def _counts(self, channel_code: str) -> tuple[int, int, int]:
+        """Messages planned, those an earlier run claimed and did not finish, those of the day that were handed over."""
+        query = (
+            sa.select(MESSAGES.c.state_code, sa.func.count())
+            .where(
+                MESSAGES.c.as_of_date == self.as_of,
+                MESSAGES.c.channel_code == channel_code,
+                MESSAGES.c.state_code.in_((State.PLANNED, State.CLAIMED, State.ACCEPTED)),
+            )
+            .group_by(MESSAGES.c.state_code)
+        )
+        with self.engine.connect() as connection:
+            counts: dict[str, int] = {row[0]: row[1] for row in connection.execute(query)}
+        return counts.get(State.PLANNED, 0), counts.get(State.CLAIMED, 0), counts.get(State.ACCEPTED, 0)
 
 
 def _require_environment(engine: sa.Engine, settings: Settings) -> None:

@@ -101,6 +101,7 @@ class Run:
         self._unknown_in_a_row = 0
         self._claimed_count = 0
         self._hold = _AT_ONCE
+        self._is_holding = bool(bounds.hold_for)
         self._hold_left = 0
         self._batches_left = bounds.batches
         self._not_before: datetime | None = None
@@ -176,18 +177,22 @@ class Run:
             self._report.ended = "cap_reached"
             return []
         count = min(free, left, len(self._ready))
-        if count and self._bounds.hold_for:
+        if count and self._is_holding:
             if self._hold_left == 0:
                 if self._batches_left == 0:
                     self._report.ended = "held_full: as much is held as can be recalled; the next run goes on"
                     return []
                 self._open_batch()
-            count = min(count, self._hold_left) if self._hold.batch_id is not None else count
+            count = min(count, self._hold_left) if self._is_holding else count
         return [self._ready.popleft() for _ in range(count)]
 
     def _open_batch(self) -> None:
         batch_id = self._channel.open_batch()
-        self._hold = Hold(batch_id, self._clock() + self._bounds.hold_for) if batch_id is not None else _AT_ONCE
+        if batch_id is None:
+            # This provider holds nothing.
+            self._is_holding = False
+            return
+        self._hold = Hold(batch_id, self._clock() + self._bounds.hold_for)
         self._hold_left = self._bounds.batch_size
         self._batches_left -= 1
 

@@ -520,6 +520,14 @@ def test_no_more_is_held_than_can_be_recalled(house: House) -> None:
     assert len(provider.received) == 6
 
 
+def test_a_provider_that_holds_nothing_is_given_everything_at_once(house: House) -> None:
+    house.plan(*(made_message(number) for number in range(10)))
+    provider = RememberingChannel(holds=False)
+    report = house.send(provider, hold_for=timedelta(minutes=45), batch_size=2, batches=3)
+    assert (report.ended, len(provider.received)) == (None, 10)
+    assert {outgoing.send_at for outgoing in provider.received} == {None}
+
+
 def test_an_address_that_the_provider_refuses_counts_as_bounced(house: House) -> None:
     house.plan(made_message(1))
     refusal = Outcome(Answer.REJECTED, "twilio_21211", is_address_fault=True)
