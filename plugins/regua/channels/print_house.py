@@ -14,6 +14,7 @@ from typing import Any
 
 from regua.channels.letter_pdf import letter_pdf, letters_pdf, require_weasyprint
 from regua.channels.operator_csv import write_operator_csv
+from regua.channels.rendering import window_lines
 from regua.channels.sending import Answer, Outcome, Outgoing, Rendered
 from regua.durable_file import sync_directory, write_whole
 from regua.errors import BusyError, InputError
@@ -53,9 +54,11 @@ class PrintHouse:
 
     def send(self, outgoing: Outgoing) -> Outcome:
         content = outgoing.content
-        lines = [line.strip() for line in content.address.splitlines() if line.strip()]
+        # As they stand in the letter itself: an export may bring the address on one line.
+        lines = window_lines(content.name, content.address)
         postal_code = _POSTAL_CODE.search(content.address)
-        if postal_code is None or not 1 < len(lines) <= _WINDOW_LINES:
+        has_street = any(character.isalpha() for character in content.address)
+        if postal_code is None or not has_street or len(lines) > _WINDOW_LINES:
             return Outcome(Answer.REJECTED, "address_does_not_fit", is_address_fault=True)
         day = self._folder / content.as_of_date.isoformat()
         try:

@@ -131,7 +131,7 @@ class Renderer:
         images = _Images("letter")
         variables = self._variables(content, images)
         variables["words"] = words = self._words(f"{content.template_code}/letter.txt", variables)
-        variables["address_lines"] = address_lines = _address_lines(content.name, content.address)
+        variables["address_lines"] = address_lines = window_lines(content.name, content.address)
         variables["address_points"] = _address_points(address_lines)
         return Rendered(
             text=_tidy(self._written("letter/layout.txt", variables)),
@@ -372,8 +372,8 @@ def _paragraphs(text: str) -> list[str]:
     return [" ".join(part.split()) for part in re.split(r"\n\s*\n", text.strip()) if part.strip()]
 
 
-def _address_lines(name: str, address: str) -> list[str]:
-    """What stands in the window: the name, then the address, which an export may bring on one line."""
+def window_lines(name: str, address: str) -> list[str]:
+    """What stands in the window of a letter: the name, then the address, which an export may bring on one line."""
     lines = [shown(line).strip() for line in address.splitlines() if line.strip()]
     if len(lines) == 1:
         lines = _wrapped(lines[0])

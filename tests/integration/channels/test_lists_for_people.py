@@ -159,7 +159,18 @@ def test_each_letter_is_in_one_batch(house: PrintHouse, tmp_path: Path, monkeypa
         ("a", "2", "1"),
         ("b", "1", "3"),
     ]
-    assert (addresses[0]["linha_2"], addresses[0]["cep"]) == ("'=Rua 1", "01310-100")
+    assert (addresses[0]["linha_3"], addresses[0]["cep"]) == ("'=Rua 1", "01310-100")
+
+
+def test_an_address_on_one_line_stands_in_the_list_as_in_the_window(house: PrintHouse, tmp_path: Path) -> None:
+    """Exports bring it so, the sample's too."""
+    address = "Rua das Acácias, 120, Centro, 01310-100 São Paulo - SP"
+    assert house.send(letter("a", address=address)).answer is Answer.ACCEPTED
+    house.finish()
+    [row] = rows(tmp_path / "letters" / DAY / "lote-01" / "enderecos.csv")
+    shown = [row[f"linha_{number}"] for number in range(1, 7) if row[f"linha_{number}"]]
+    assert len(shown) > 2
+    assert " ".join(shown[1:]) == address
 
 
 def test_a_crash_leaves_no_half_batch(house: PrintHouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
