@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from regua.dispatch.evidence_facts import AUTHOR, Addressee, EventCode, Evidence, Hasher, facts_from
 from regua.errors import InputError
 from regua.instants import Clock
+from regua.ledger.database import slices
 from regua.ledger.event_log import MessageEvent, append_events, writing_messages
 from regua.ledger.facts import record_missing_facts
 from regua.ledger.messages import CONTENTS, EVENTS, EVIDENCE, MARKS, MESSAGES, NOT_SENT, REACHED_FROM, State
@@ -41,7 +42,6 @@ _TAKEN_BACK = (State.SUPPRESSED, State.CANCELLED_PAID)
 _ORPHANS_WAIT = timedelta(days=30)
 _ABSENT_COUNTS_AFTER = timedelta(hours=24)
 _FATES = {"sent": State.SETTLED_SENT, "not_sent": State.SETTLED_NOT_SENT, "delivered": State.DELIVERED}
-_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +256,7 @@ def _provider_id(item: Evidence) -> str | None:
 
 def _known_keys(connection: sa.Connection, keys: Iterable[str]) -> set[str]:
     known: set[str] = set()
-    for some in _slices(sorted(keys)):
+    for some in slices(sorted(keys)):
         known |= set(
             connection.execute(sa.select(EVIDENCE.c.evidence_key).where(EVIDENCE.c.evidence_key.in_(some))).scalars()
         )
@@ -279,7 +279,7 @@ def _place(connection: sa.Connection, items: Mapping[str, Evidence]) -> dict[str
             found[key] = (by_address[item.address_hash], None)
     hashes = [message.address_hash for message, _ in found.values()]
     customers: dict[str, set[str]] = {}
-    for some in _slices(sorted(set(hashes))):
+    for some in slices(sorted(set(hashes))):
         query = sa.select(MESSAGES.c.address_hash, MESSAGES.c.customer_id).where(MESSAGES.c.address_hash.in_(some))
         for row in connection.execute(query.distinct()):
             customers.setdefault(row.address_hash, set()).add(row.customer_id)
@@ -297,7 +297,7 @@ def _messages_by(
 ) -> dict[str | None, Any]:
     """The newest message of each value, with its address while it is kept."""
     found: dict[str | None, Any] = {}
-    for some in _slices(sorted({value for value in values if value is not None})):
+    for some in slices(sorted({value for value in values if value is not None})):
         query = (
             sa.select(
                 column.label("value"),
@@ -324,7 +324,7 @@ def _record_facts(engine: sa.Engine, items: Mapping[str, Evidence], placed: Mapp
 def _move(connection: sa.Connection, message_ids: Iterable[str | None], now: datetime) -> tuple[int, int]:
     """Bring messages to the state that all evidence of them shows. Answers how many moved, and how many contradict."""
     moved = contradictions = 0
-    for some in _slices(sorted(key for key in message_ids if key is not None)):
+    for some in slices(sorted(key for key in message_ids if key is not None)):
         said: dict[str, list[Any]] = {}
         evidence = sa.select(EVIDENCE).where(EVIDENCE.c.message_id.in_(some), EVIDENCE.c.applied_at.is_not(None))
         for row in connection.execute(evidence):
@@ -414,7 +414,3 @@ def contradictions_since(engine: sa.Engine, event_number: int) -> list[tuple[int
     )
     with engine.connect() as connection:
         return [(row.event_number, row.message_id, row.reason_code) for row in connection.execute(query)]
-
-
-def _slices(values: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE))

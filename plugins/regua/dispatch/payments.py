@@ -16,6 +16,7 @@ from regua.ingest.landing import land
 from regua.ingest.loading import load_pending
 from regua.ingest.mapping import Source, read_source
 from regua.instants import Clock
+from regua.ledger.database import slices
 from regua.ledger.event_log import MessageEvent, append_events, writing_messages
 from regua.ledger.messages import PAYMENT_NOTICES, PLANS
 from regua.settings import Settings
@@ -23,7 +24,6 @@ from regua.warehouse.store import confine, create_tables, reading, warehouse_loc
 
 # What may lower a debt; other facts of the same files wait for the night.
 _ENTITIES = ("payments", "credits")
-_AT_ONCE = 500
 # A row that cannot be read holds its invoice back as well: it may be the payment.
 _FOUND = """
 select 'payments' as entity, payment_id as notice_id, invoice_id, null as customer_id from raw.payments
@@ -82,11 +82,10 @@ def note_payments(engine: sa.Engine, notices: Iterable[Notice], origin_code: str
     with writing_messages(engine) as connection:
         now = clock()
         known: set[str] = set()
-        keys = sorted(given)
-        for start in range(0, len(keys), _AT_ONCE):
-            some = PAYMENT_NOTICES.c.notice_key.in_(keys[start : start + _AT_ONCE])
-            known |= set(connection.execute(sa.select(PAYMENT_NOTICES.c.notice_key).where(some)).scalars())
-        new = [given[key] for key in keys if key not in known]
+        for some in slices(sorted(given)):
+            query = sa.select(PAYMENT_NOTICES.c.notice_key).where(PAYMENT_NOTICES.c.notice_key.in_(some))
+            known |= set(connection.execute(query).scalars())
+        new = [given[key] for key in sorted(given) if key not in known]
         if new:
             rows = [
                 {

@@ -18,12 +18,12 @@ from regua.contract.entities import OPERATORS
 from regua.dispatch.payments import Notice, unknown_at
 from regua.errors import InputError
 from regua.instants import LOCAL, Clock, to_utc
+from regua.ledger.database import slices
 from regua.ledger.event_log import MessageEvent, append_events, writing_messages
 from regua.ledger.messages import CONTENTS, MARKS, MESSAGES, NOT_SENT, PAYMENT_NOTICES, PLANS, STEPS, State
 from regua.settings import Settings
 from regua.warehouse.store import reading
 
-_AT_ONCE = 500
 _MESSAGES = """
 select messages.*, recipients.name, recipients.address, recipients.action_date
 from marts.fct_dunning_messages as messages
@@ -181,7 +181,7 @@ def write_plan(engine: sa.Engine, night: DecidedNight, clock: Clock) -> Plan:
         updated = connection.execute(sa.update(PLANS).where(PLANS.c.as_of_date == as_of).values(plan)).rowcount
         if not updated:
             connection.execute(sa.insert(PLANS).values(as_of_date=as_of, **plan))
-        for some in _slices(sorted(night.seen_notice_keys)):
+        for some in slices(sorted(night.seen_notice_keys)):
             connection.execute(
                 sa.update(PAYMENT_NOTICES)
                 .where(PAYMENT_NOTICES.c.notice_key.in_(some), PAYMENT_NOTICES.c.seen_at.is_(None))
@@ -200,10 +200,10 @@ def write_plan(engine: sa.Engine, night: DecidedNight, clock: Clock) -> Plan:
         gone = [key for key, state in known.items() if state == State.PLANNED and key not in ids]
         # What a provider holds of them is recalled by the next dispatch.
         connection.execute(sa.update(MESSAGES).where(MESSAGES.c.as_of_date == as_of).values(is_decided=False))
-        for some in _slices(sorted(ids & set(known))):
+        for some in slices(sorted(ids & set(known))):
             connection.execute(sa.update(MESSAGES).where(MESSAGES.c.message_id.in_(some)).values(is_decided=True))
         withdrawn = []
-        for some in _slices(gone):
+        for some in slices(gone):
             withdrawn += _leave(connection, MESSAGES.c.message_id.in_(some), State.SUPERSEDED, "planned_anew", now)
         events += [MessageEvent(State.EXPIRED, each, "day_over") for each in expired]
         events += [MessageEvent(State.SUPERSEDED, each, "planned_anew") for each in withdrawn]
@@ -212,7 +212,7 @@ def write_plan(engine: sa.Engine, night: DecidedNight, clock: Clock) -> Plan:
         new = [message for message in fresh if message.content.message_id not in known]
         _write_messages(connection, as_of, fresh, key, now, known=set(known))
         taken = _take_steps(connection, fresh)
-        for some in _slices(sorted(taken)):
+        for some in slices(sorted(taken)):
             _leave(connection, MESSAGES.c.message_id.in_(some), State.SUPERSEDED, "step_taken", now)
         events += [
             MessageEvent(
@@ -287,7 +287,7 @@ def _write_messages(
     for table, some in ((MESSAGES, [row for row in rows if row["message_id"] not in known]), (CONTENTS, contents)):
         if table is CONTENTS and again:
             repeated = [str(row["message_id"]) for row in again]
-            for ids in _slices(repeated):
+            for ids in slices(repeated):
                 connection.execute(sa.delete(CONTENTS).where(CONTENTS.c.message_id.in_(ids)))
         if some:
             connection.execute(sa.insert(table), some)
@@ -298,7 +298,7 @@ def _take_steps(connection: sa.Connection, messages: Sequence[PlannedMessage]) -
     steps = [step for message in messages for step in message.steps]
     _release_steps(connection, messages)
     owners: dict[str, tuple[str, str]] = {}
-    for some in _slices([step.step_key for step in steps]):
+    for some in slices([step.step_key for step in steps]):
         query = (
             sa.select(STEPS.c.step_key, STEPS.c.message_id, MESSAGES.c.state_code)
             .join(MESSAGES, MESSAGES.c.message_id == STEPS.c.message_id)
@@ -331,10 +331,10 @@ def _release_steps(connection: sa.Connection, messages: Sequence[PlannedMessage]
     """Steps that planned messages no longer carry: kept, they would count as sent with what does not mention them."""
     carried = {(step.message_id, step.step_key) for message in messages for step in message.steps}
     gone: list[str] = []
-    for some in _slices([message.content.message_id for message in messages]):
+    for some in slices([message.content.message_id for message in messages]):
         query = sa.select(STEPS.c.message_id, STEPS.c.step_key).where(STEPS.c.message_id.in_(some))
         gone += [row.step_key for row in connection.execute(query) if tuple(row) not in carried]
-    for some in _slices(gone):
+    for some in slices(gone):
         connection.execute(sa.delete(STEPS).where(STEPS.c.step_key.in_(some)))
 
 
@@ -395,8 +395,3 @@ def _grouped(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     for row in rows:
         grouped.setdefault(row["message_id"], []).append(row)
     return grouped
-
-
-def _slices(values: Sequence[str]) -> Iterable[Sequence[str]]:
-    """In pieces that a statement can name one by one."""
-    return (values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE))

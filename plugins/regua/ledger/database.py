@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from regua.errors import BusyError, InputError
 from regua.settings import Settings
 
 _WAIT_SECONDS = 10
+_NAMED_AT_ONCE = 500
 _MIGRATIONS = "regua.ledger:migrations"
 # Held while the schema is brought up to date; any number serves that nothing else in this database locks by.
 _MIGRATION_LOCK = 7_364_826
@@ -47,6 +48,11 @@ def writing(engine: sa.Engine, table: sa.Table | None = None) -> Iterator[sa.Con
         if table is not None and engine.dialect.name == "postgresql":
             connection.execute(sa.text(f"lock table {table.name} in share row exclusive mode"))
         yield connection
+
+
+def slices(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """In pieces that a statement can name one by one."""
+    return (values[start : start + _NAMED_AT_ONCE] for start in range(0, len(values), _NAMED_AT_ONCE))
 
 
 def _engine(settings: Settings) -> sa.Engine:

@@ -6,9 +6,10 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from regua.instants import LOCAL
 from regua.orchestration.alerts import FailureAlert
 
-LOCAL_TIMEZONE = "America/Sao_Paulo"
+LOCAL_TIMEZONE = LOCAL.key
 WAREHOUSE_POOL = "warehouse"
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from airflow.sdk.exceptions import AirflowFailException
 
 from regua.errors import InputError
-from regua.instants import utc_clock
+from regua.instants import local_day, to_utc, utc_clock
 from regua.nightly.stages import Night, run_stage
-from regua.orchestration.dag_defaults import LOCAL_TIMEZONE
 from regua.settings import load_settings
 
 if TYPE_CHECKING:
@@ -24,7 +22,7 @@ def night_of(context: Context) -> Night:
     """The business day of a run: the local date it stands for, whenever it is really run."""
     run = context["dag_run"]
     instant = run.logical_date or run.run_after
-    return Night(instant.astimezone(ZoneInfo(LOCAL_TIMEZONE)).date(), None, run.run_id)
+    return Night(local_day(to_utc(instant)), None, run.run_id)
 
 
 def stage_task(stage: str, written: Mapping[str, str | None] | Night) -> WrittenNight:
