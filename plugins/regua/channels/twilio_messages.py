@@ -44,9 +44,9 @@ _SID = re.compile(r"(SM|MM)[0-9a-fA-F]{32}")
 class TwilioMessages:
     """One channel of one account. Twilio has no idempotency key, and promises only of a 429 that nothing went out.
 
-    Twilio has no batches, so a dispatch holds nothing here; what is given a `send_at` all the same is recalled one by one
-    (`recall_message`). Our `message_id` travels in the query of the status callback: an answer that was lost is settled
-    by the first callback.
+    Twilio has no batches, so a dispatch holds nothing here; what has a `send_at` all the same is recalled one by one
+    (`recall_message`). Our `message_id` travels in the query of the status callback: an answer that was lost is
+    settled by the first callback.
     """
 
     sender_code = "twilio"
