@@ -59,6 +59,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "banner_after_days": "integer",
         "suspend_after_days": "integer",
         "suspension_grace_business_days": "integer not null",
+        "suspension_notice_age_days": "integer not null",
         "cancel_after_days": "integer",
         "bureau_after_days": "integer",
         "notice_age_days": "integer",

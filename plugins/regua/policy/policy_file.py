@@ -212,11 +212,15 @@ class Thresholds(_Written):
 
     banner_after_days: Count | None = Field(default=None, description="A banner is shown at login.")
     suspend_after_days: Count | None = Field(
-        default=None, description="Access is suspended, once the suspension notice went out and the grace is over."
+        default=None,
+        description="Access is suspended, once the delivered suspension notice is old enough and the grace is over.",
     )
     suspension_grace_business_days: Count = Field(
         default=1,
         description="Business days between suspend_after_days and the suspension, so that payments can be seen.",
+    )
+    suspension_notice_age_days: Count = Field(
+        default=5, description="How old the delivered suspension notice must be before access is suspended."
     )
     cancel_after_days: Count | None = Field(default=None, description="Cancellation is proposed.")
     bureau_after_days: Count | None = Field(

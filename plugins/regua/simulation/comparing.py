@@ -15,7 +15,7 @@ import pyarrow as pa
 from regua.errors import InputError
 from regua.policy.policies import Policies, Policy, combine, load_policies, read_policy
 from regua.settings import Settings
-from regua.simulation.replaying import LadderReplay, Share
+from regua.simulation.replaying import SUSPENDED, LadderReplay, Share
 from regua.transform.dbt_run import CompiledModel, compile_models
 from regua.warehouse.store import reading
 
@@ -185,7 +185,14 @@ def _run_share(
     with duckdb.connect(config=config) as connection:
         first_policies = simulated[0][1]
         replay = LadderReplay(
-            connection, settings.warehouse_path, models, first_policies, first_day, last_day, share=share
+            connection,
+            settings.warehouse_path,
+            models,
+            first_policies,
+            first_day,
+            last_day,
+            share=share,
+            assumes_delivery=True,
         )
         for place, (name, policies) in enumerate(simulated):
             if place:
@@ -213,13 +220,12 @@ def _add_published(
         for table, relation in _KEPT.items():
             if table == "standing_days":
                 select = (
-                    "select as_of_date, standing_code, count(*) as customer_count from marts.fct_customer_standing "
-                    "where as_of_date between ? and ? group by all"
+                    f"select as_of_date, count(case when {SUSPENDED} then 1 end) as suspended_count "
+                    "from marts.fct_customer_standing where as_of_date between ? and ? group by as_of_date"
                 )
             else:
-                condition = " and standing_code in ('suspended', 'cancellation_proposed')"
                 select = f"select * from {relation} where as_of_date between ? and ?" + (
-                    condition if table == "suspensions" else ""
+                    f" and {SUSPENDED}" if table == "suspensions" else ""
                 )
             part = warehouse.sql(select, params=[first_day, last_day]).to_arrow_table()
             results.register("part", part)
@@ -263,8 +269,7 @@ def _figures(
             "from messages inner join sides using (side) group by all order by all"
         ),
         suspended_days=rows(
-            "select side, as_of_date, sum(case when standing_code in ('suspended', 'cancellation_proposed') "
-            "then customer_count else 0 end) from standing_days inner join sides using (side) "
+            "select side, as_of_date, sum(suspended_count) from standing_days inner join sides using (side) "
             "group by side, as_of_date order by all"
         ),
         differences=rows(differences) if len(sides) == 2 else (),

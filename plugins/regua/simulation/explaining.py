@@ -181,7 +181,9 @@ def _who(told: Explanation) -> Iterator[str]:
         oldest = standing["max_days_past_due"]
         detail = f", oldest {oldest} days past due" if oldest is not None else ""
         stale = "; the payment feed is stale, nobody may be suspended on this" if standing["is_feed_stale"] else ""
-        yield f"standing: {standing['standing_code']}{detail}{stale}"
+        unlocked = standing["unlocked_until_date"]
+        trust = f"; access on trust until {unlocked}" if unlocked is not None else ""
+        yield f"level: {standing['level_code']}{detail}{trust}{stale}"
     if told.contact_days:
         days = ", ".join(f"{row['as_of_date']} {row['channel_code']} {row['step_code']}" for row in told.contact_days)
         yield f"written to before: {days}"

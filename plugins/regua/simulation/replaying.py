@@ -30,6 +30,26 @@ _SHARED = {
     "credits": "customer",
 }
 _NEVER = "date '9999-12-31'"
+# Of a row of fct_customer_standing: access would be off.
+SUSPENDED = "level_code in ('suspended', 'cancellation_proposed') and unlocked_until_date is null"
+# What a message that a simulated day decides leaves behind, where it is assumed to arrive on its day. Of letters and
+# calls nobody has proof.
+_DELIVERED = """
+insert into simulation.delivered_touches by name
+select
+    concat_ws('/', 'simulated', invoice_id, step_code, channel_code, cycle_date) as touch_id,
+    contact_customer_id as customer_id,
+    invoice_id, step_code, channel_code, cycle_date,
+    as_of_date as planned_date,
+    'delivered' as fate_code,
+    as_of_date as delivered_date,
+    'simulated' as _batch_id,
+    0 as _line,
+    getvariable('known_at') as _loaded_at
+from marts.fct_dunning_decisions
+where
+    as_of_date = getvariable('as_of') and outcome_code = 'eligible' and channel_code in ('email', 'sms', 'whatsapp')
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +87,7 @@ class LadderReplay:
         last_day: date,
         share: Share = EVERYBODY,
         wanted: Sequence[str] = DECISIONS,
+        assumes_delivery: bool = False,
     ) -> None:
         self._connection = connection
         self._models = _needed(models, wanted)
@@ -74,6 +95,7 @@ class LadderReplay:
         self._uses_knowledge = _reading(self._models, "getvariable('known_at')")
         self._known_at: datetime | None = None
         self._settled_until = date.min
+        self._assumes_delivery = assumes_delivery
         self._attach(warehouse, first_day, last_day, share)
         self._start_histories(first_day)
         compile_policies(connection, policies)
@@ -101,8 +123,8 @@ class LadderReplay:
                 self._connection.execute(f"delete from {model.relation}")
         self._connection.execute(
             "insert into marts.fct_dunning_decisions by name from simulation.earlier_decisions;"
-            "create or replace table simulation.standing_days "
-            "(as_of_date date, standing_code varchar, customer_count bigint)"
+            "delete from simulation.delivered_touches;"
+            "create or replace table simulation.standing_days (as_of_date date, suspended_count bigint)"
         )
 
     def run_day(self, as_of: date, known_at: datetime) -> None:
@@ -122,11 +144,13 @@ class LadderReplay:
         )
         # Of the many who are late and nothing more, the number is enough.
         self._connection.execute(
-            "insert into simulation.standing_days select as_of_date, standing_code, count(*) "
-            "from marts.fct_customer_standing where as_of_date = getvariable('as_of') group by all; "
-            "delete from marts.fct_customer_standing "
-            "where as_of_date = getvariable('as_of') and standing_code in ('regular', 'notice')"
+            "insert into simulation.standing_days select getvariable('as_of'), "
+            f"count(case when {SUSPENDED} then 1 end) from marts.fct_customer_standing "
+            "where as_of_date = getvariable('as_of'); "
+            f"delete from marts.fct_customer_standing where as_of_date = getvariable('as_of') and not ({SUSPENDED})"
         )
+        if self._assumes_delivery:
+            self._connection.execute(_DELIVERED)
 
     def _attach(self, warehouse: Path, first_day: date, last_day: date, share: Share) -> None:
         run = self._connection.execute
@@ -138,6 +162,11 @@ class LadderReplay:
             raise InputError("No night was ever modelled in this warehouse: run one first (`regua run`).")
         for entity in load_contract():
             run(f"create view raw.{entity} as from warehouse.raw.{entity}")
+        run("create table simulation.delivered_touches as from warehouse.raw.touches limit 0")
+        run(
+            "create or replace view raw.touches as from warehouse.raw.touches "
+            "union all by name from simulation.delivered_touches"
+        )
         if not share.is_everybody:
             for entity, key in _SHARED.items():
                 run(

@@ -43,8 +43,8 @@ WITHOUT_ACCESS = frozenset((Standing.SUSPENDED, Standing.CANCELLATION_PROPOSED))
 class Debt:
     """What a subscription owes on a day, and the proof that it was told. Without debts all is empty or zero.
 
-    Amounts are principal less unapplied credit, in `currency_code`, that of the oldest invoice. `notice_id` is the touch
-    by which the suspension notice of the oldest invoice was delivered.
+    Amounts are principal less unapplied credit, in the oldest invoice's currency. `notice_id` is the touch by which the
+    suspension notice of that invoice was delivered.
     """
 
     invoice_count: int = 0

@@ -94,6 +94,7 @@ def test_the_default_numbers_are_the_ones_promised(shipped: Policies) -> None:
         "banner_after_days": 5,
         "suspend_after_days": 20,
         "suspension_grace_business_days": 1,
+        "suspension_notice_age_days": 5,
         "cancel_after_days": 60,
         "bureau_after_days": 60,
         "notice_age_days": 10,

@@ -47,7 +47,10 @@ announced as (
                 then {{ dbt.dateadd("day", "versions.suspend_after_days", "invoices.due_date") }}
             else {{ dbt.dateadd("day", "versions.bureau_after_days + 1", "invoices.due_date") }}
         end as threshold_date,
-        {{ dbt.dateadd("day", "versions.notice_age_days", as_of()) }} as aged_date
+        case decisions.notice_code
+            when 'suspension' then {{ dbt.dateadd("day", "versions.suspension_notice_age_days", as_of()) }}
+            else {{ dbt.dateadd("day", "versions.notice_age_days", as_of()) }}
+        end as aged_date
     from decisions
     inner join message_lines
         on
@@ -87,11 +90,11 @@ action_days as (
         message_id,
         notice_code,
         min(
-            case notice_code
-                when 'suspension'
-                    then greatest(grace_over_date, {{ dbt.dateadd("day", 1, as_of()) }})
-                else greatest(threshold_date, aged_date)
-            end
+            greatest(
+                case notice_code when 'suspension' then grace_over_date else threshold_date end,
+                aged_date,
+                {{ dbt.dateadd("day", 1, as_of()) }}
+            )
         ) as action_date
     from graced
     group by message_id, notice_code

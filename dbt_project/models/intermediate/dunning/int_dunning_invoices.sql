@@ -297,6 +297,7 @@ final as (
         judged.invoice_id,
         judged.customer_id,
         judged.contact_customer_id,
+        judged.subscription_id,
         subscriptions.has_suspension_clause,
         judged.payment_method_code,
         judged.calendar_code,

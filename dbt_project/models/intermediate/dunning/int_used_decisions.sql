@@ -31,7 +31,6 @@ final as (
         decisions.cycle_date,
         decisions.step_code,
         decisions.channel_code,
-        decisions.notice_code,
         decisions.offset_days,
         decisions.outcome_code
     from decisions

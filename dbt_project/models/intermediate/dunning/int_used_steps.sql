@@ -24,8 +24,6 @@ used as (
         decisions.as_of_date as used_date,
         decisions.outcome_code = 'eligible' as is_sent,
         false as is_bounced,
-        cast(null as date) as delivered_date,
-        decisions.notice_code,
         decisions.offset_days
     from decisions
     inner join invoices
@@ -40,9 +38,6 @@ used as (
         touches.planned_date as used_date,
         true as is_sent,
         touches.fate_code = 'bounced' as is_bounced,
-        case when touches.fate_code = 'delivered' then coalesce(touches.delivered_date, touches.planned_date) end
-            as delivered_date,
-        cast(null as varchar) as notice_code,
         cast(null as integer) as offset_days
     from touches
     inner join invoices
@@ -59,8 +54,6 @@ final as (
         min(used_date) as used_date,
         max(case when is_sent then 1 else 0 end) = 1 as is_sent,
         max(case when is_bounced then 1 else 0 end) = 1 as is_bounced,
-        min(delivered_date) as delivered_date,
-        max(notice_code) as notice_code,
         max(offset_days) as offset_days
     from used
     group by invoice_id, step_code, channel_code

@@ -15,6 +15,7 @@ final as (
         banner_after_days,
         suspend_after_days,
         suspension_grace_business_days,
+        suspension_notice_age_days,
         cancel_after_days,
         bureau_after_days,
         notice_age_days,
