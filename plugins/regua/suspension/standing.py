@@ -6,7 +6,7 @@ The table of docs/reference/suspension.md, and nothing else: no store, no clock.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -60,7 +60,7 @@ class Debt:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the night found of one subscription: a row of fct_subscription_standing, or nothing past due."""
+    """What is known of one subscription: a row of fct_subscription_standing, or that nothing of it is past due."""
 
     subscription_id: str
     customer_id: str
@@ -70,15 +70,29 @@ class Found:
     unlocked_until_date: date | None = None
     payment_url: str | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, from which `from_json` makes the same again."""
+        return _plain(asdict(self))  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_json(cls, written: Mapping[str, Any]) -> Found:
+        return cls(**{**written, **_typed(written)})
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One subscription as a publication states it. `since_date` is the `as_of` on which `standing_code` began."""
+    """One subscription as a publication states it.
+
+    `since_date` is the `as_of` on which `standing_code` began, `as_of_date` that of this entry. `reached_before_code` is the
+    level reached on the last day before `as_of_date`: what is published twice on a day goes no further the second time.
+    """
 
     subscription_id: str
     customer_id: str
+    as_of_date: date
     standing_code: Standing
     reached_code: str
+    reached_before_code: str
     since_date: date
     reason_code: str
     change_code: Change | None
@@ -105,24 +119,20 @@ class Entry:
         return "invoice" if self.has_access else "stop_invoicing"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, from which `from_json` makes the same entry again."""
-        return _plain(asdict(self))
+        """Plain values, from which `from_json` makes the same again."""
+        return _plain(asdict(self))  # type: ignore[no-any-return]
 
     @classmethod
     def from_json(cls, written: Mapping[str, Any]) -> Entry:
-        debt = dict(written["debt"])
-        debt |= {name: _day(debt[name]) for name in ("oldest_due_date", "notice_delivered_date")}
-        debt |= {"balance_amount": Decimal(debt["balance_amount"])}
-        debt |= {"suspending_invoice_ids": tuple(debt["suspending_invoice_ids"])}
         change_code = written["change_code"]
         return cls(
-            **{field.name: written[field.name] for field in fields(cls)}
-            | {
+            **{
+                **written,
+                **_typed(written),
+                "as_of_date": date.fromisoformat(written["as_of_date"]),
+                "since_date": date.fromisoformat(written["since_date"]),
                 "standing_code": Standing(written["standing_code"]),
                 "change_code": Change(change_code) if change_code else None,
-                "since_date": date.fromisoformat(written["since_date"]),
-                "unlocked_until_date": _day(written["unlocked_until_date"]),
-                "debt": Debt(**debt),
             }
         )
 
@@ -130,12 +140,16 @@ class Entry:
 def next_entry(before: Entry | None, found: Found, as_of: date) -> Entry:
     """The entry of `as_of` after the one that was published last; `before` is None where there is none."""
     standing_before = before.standing_code if before else Standing.REGULAR
-    had_access = before.has_access if before else True
-    reached = min(_rank(found.level_code), (_rank(before.reached_code) if before else 0) + 1)
+    had_access = before is None or before.has_access
+    climbed_from = _climbed_from(before, as_of)
+    reached = min(_rank(found.level_code), _rank(climbed_from) + 1)
     change: Change | None = None
     if reached < _SUSPENDED:
-        standing = Standing(LEVELS[reached]) if had_access else Standing.REACTIVATED
-        change = None if had_access else Change.REACTIVATE
+        standing = Standing(LEVELS[reached])
+        if not had_access:
+            standing, change = Standing.REACTIVATED, Change.REACTIVATE
+        elif before is not None and standing_before is Standing.REACTIVATED and before.as_of_date == as_of:
+            standing = Standing.REACTIVATED
     elif found.unlocked_until_date is not None:
         standing = Standing.TRUST_UNLOCK
         if not had_access:
@@ -158,9 +172,11 @@ def next_entry(before: Entry | None, found: Found, as_of: date) -> Entry:
     return Entry(
         subscription_id=found.subscription_id,
         customer_id=found.customer_id,
+        as_of_date=as_of,
         standing_code=standing,
         reached_code=LEVELS[reached],
-        since_date=before.since_date if before and standing is standing_before else as_of,
+        reached_before_code=climbed_from,
+        since_date=before.since_date if before is not None and standing is standing_before else as_of,
         reason_code=reason,
         change_code=change,
         debt=found.debt,
@@ -169,28 +185,39 @@ def next_entry(before: Entry | None, found: Found, as_of: date) -> Entry:
     )
 
 
-def held_entry(before: Entry | None, proposed: Entry, as_of: date) -> Entry:
-    """Instead of an entry that takes access away, while a person has not said that it may: as it was."""
-    reached = min(_rank(proposed.reached_code), _SUSPENDED - 1)
-    if before is not None:
-        return replace(
-            proposed,
-            standing_code=before.standing_code if before.standing_code is not Standing.REACTIVATED else Standing.NOTICE,
-            reached_code=before.reached_code,
-            since_date=before.since_date,
-            change_code=None,
-        )
+def held_entry(before: Entry, proposed: Entry, reason_code: str) -> Entry:
+    """In place of one that takes access away, while that may not be: it stands where it stood."""
     return replace(
         proposed,
-        standing_code=Standing(LEVELS[reached]),
-        reached_code=LEVELS[reached],
-        since_date=as_of,
+        standing_code=before.standing_code,
+        reached_code=before.reached_code,
+        since_date=before.since_date,
+        reason_code=reason_code,
         change_code=None,
     )
 
 
+def kept_entry(before: Entry) -> Entry:
+    """The same again, in another publication of its day."""
+    return replace(before, change_code=None if before.has_access else Change.KEEP)
+
+
+def _climbed_from(before: Entry | None, as_of: date) -> str:
+    if before is None:
+        return LEVELS[0]
+    return before.reached_before_code if before.as_of_date >= as_of else before.reached_code
+
+
 def _rank(level_code: str) -> int:
     return LEVELS.index(level_code)
+
+
+def _typed(written: Mapping[str, Any]) -> dict[str, Any]:
+    debt = dict(written["debt"])
+    debt |= {name: _day(debt[name]) for name in ("oldest_due_date", "notice_delivered_date")}
+    debt["balance_amount"] = Decimal(debt["balance_amount"])
+    debt["suspending_invoice_ids"] = tuple(debt["suspending_invoice_ids"])
+    return {"debt": Debt(**debt), "unlocked_until_date": _day(written["unlocked_until_date"])}
 
 
 def _day(text: str | None) -> date | None:
