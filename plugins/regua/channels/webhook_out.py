@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
+import re
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from regua.channels.answers import answer_of, pause_seconds
-from regua.channels.provider_http import NotReachedError, ProviderHttp, UnansweredError
+from regua.channels.provider_http import NotReachedError, ProviderHttp, Reply, UnansweredError
 from regua.channels.sending import Answer
 from regua.errors import BusyError, InputError
 from regua.instants import Clock, utc_clock
@@ -26,38 +27,39 @@ _log = logging.getLogger(__name__)
 _WAITS_SECONDS = (1.0, 5.0)
 _LONGEST_WAIT_SECONDS = 20.0
 _ANSWER_BYTES = 4096
+# A second address is for hosts of which one family cannot be reached from here.
+_MOST_ADDRESSES = 2
+_NOT_ALLOWED = "address_not_allowed"
+# The library would take a list with commas for one secret that nobody has.
+_SECRET = re.compile(r"(whsec_)?[A-Za-z0-9+/]+={0,2}")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class WebhookOut:
-    """One receiver. `allows_loopback` is for tests: http, and this machine."""
+    """One receiver, at public addresses and over https.
+
+    `on_loopback`: at this machine's loopback and nowhere else, over http too. For trials; what is real is never there.
+    """
 
     def __init__(
         self,
         url: str,
-        secret: str,
+        secrets: str,
         timeout_seconds: float = 10,
         clock: Clock = utc_clock,
-        allows_loopback: bool = False,
+        on_loopback: bool = False,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Raises InputError for a URL that is not https and a secret that is none."""
-        parts = urlsplit(url)
-        if not (parts.scheme == "https" or (allows_loopback and parts.scheme == "http")) or not parts.hostname:
-            raise InputError("A webhook's URL must begin with https://.")
-        if parts.username is not None:
-            raise InputError("A webhook's URL must not hold a user or a password.")
-        try:
-            self._webhook = Webhook(secret)
-        except (ValueError, EmptyWebhookSecretError) as error:
-            raise InputError("REGUA_WEBHOOK_SECRET is no secret of Standard Webhooks (whsec_ and base64).") from error
+        """`secrets` are separated by spaces, and each of them signs.
+
+        Raises InputError for a URL that may not be and a secret that is none.
+        """
+        self._host, self._port, self._target = _parts(url, on_loopback)
+        self._signers = _signers(secrets)
         self._url = url
-        self._host = parts.hostname
-        self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._timeout_seconds = timeout_seconds
         self._clock = clock
-        self._allows_loopback = allows_loopback
+        self._on_loopback = on_loopback
         self._pause = pause
 
     def post(self, webhook_id: str, body: dict[str, Any]) -> None:
@@ -69,9 +71,11 @@ class WebhookOut:
         reason = ""
         for wait in (0.0, *_WAITS_SECONDS):
             self._pause(wait)
-            answer, reason, wish = self._attempt(webhook_id, text)
+            answer, reason, wish = self.attempt(webhook_id, text)
             if answer is Answer.ACCEPTED:
                 return
+            if reason == _NOT_ALLOWED:
+                raise InputError(f"The webhook's host has an address that is not {self._wanted}.")
             if answer in (Answer.REJECTED, Answer.UNAUTHORISED):
                 raise InputError(f"The webhook's receiver refused event {webhook_id} ({reason}).")
             _log.warning("webhook %s: %s", webhook_id, reason)
@@ -79,7 +83,12 @@ class WebhookOut:
                 self._pause(min(wish, _LONGEST_WAIT_SECONDS))
         raise BusyError(f"The webhook's receiver did not take event {webhook_id} ({reason}). Try again later.")
 
-    def _attempt(self, webhook_id: str, text: str) -> tuple[Answer, str, float | None]:
+    def attempt(self, webhook_id: str, text: str) -> tuple[Answer, str, float | None]:
+        """Deliver `text` once: what came of it, a code that says why, the seconds for which the receiver wants peace.
+
+        Raises nothing for what network and receiver do. A redirect, and a host with an address that is not allowed,
+        are REJECTED.
+        """
         now = self._clock().replace(tzinfo=UTC)
         headers = {
             "Content-Type": "application/json",
@@ -87,30 +96,75 @@ class WebhookOut:
             "User-Agent": "regua",
             "webhook-id": webhook_id,
             "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": self._webhook.sign(webhook_id, now, text),
+            "webhook-signature": " ".join(signer.sign(webhook_id, now, text) for signer in self._signers),
         }
         try:
-            http = ProviderHttp(self._url, self._timeout_seconds, address=self._resolved())
-            reply = http.request("POST", self._target, headers, text.encode(), _ANSWER_BYTES)
-        except (NotReachedError, UnansweredError) as error:
+            addresses = self._resolved()
+            if not all(self._is_allowed(address) for address in addresses):
+                return Answer.REJECTED, _NOT_ALLOWED, None
+            reply = self._requested(addresses, headers, text.encode())
+        except NotReachedError as error:
             return Answer.NOT_REACHED, str(error), None
+        except UnansweredError as error:
+            return Answer.UNKNOWN, str(error), None
         if 300 <= reply.status < 400:
             return Answer.REJECTED, f"redirect_{reply.status}", None
         return answer_of(reply), f"http_{reply.status}", pause_seconds(reply.headers, self._clock())
 
-    def _resolved(self) -> str:
-        """The address to connect to: of a name with a public and a private address, neither is trusted."""
+    @property
+    def _wanted(self) -> str:
+        return "this machine's loopback" if self._on_loopback else "public"
+
+    def _requested(self, addresses: list[str], headers: dict[str, str], body: bytes) -> Reply:
+        """From the first address that can be connected to. Another one gets no byte that the first may have had."""
+        failure = NotReachedError("no_address")
+        for address in addresses[:_MOST_ADDRESSES]:
+            try:
+                http = ProviderHttp(self._url, self._timeout_seconds, address=address)
+                return http.request("POST", self._target, headers, body, _ANSWER_BYTES)
+            except NotReachedError as error:
+                failure = error
+        raise failure
+
+    def _resolved(self) -> list[str]:
+        """The addresses to connect to: of a name with a public and a private address, neither is trusted."""
         try:
             found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise NotReachedError(type(error).__name__) from error
-        addresses = [str(where[0]) for *_, where in found]
-        if not all(self._is_allowed(address) for address in addresses):
-            raise InputError("The webhook's host has an address that is not public.")
-        return addresses[0]
+        return list(dict.fromkeys(str(where[0]) for *_, where in found))
 
     def _is_allowed(self, address: str) -> bool:
-        return is_public(address) or (self._allows_loopback and ipaddress.ip_address(address).is_loopback)
+        if self._on_loopback:
+            return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+        return is_public(address)
+
+
+def _parts(url: str, on_loopback: bool) -> tuple[str, int, str]:
+    """Host, port, and what is asked of it."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise InputError("A webhook's URL cannot be read.") from error
+    if not (parts.scheme == "https" or (on_loopback and parts.scheme == "http")) or not parts.hostname:
+        raise InputError("A webhook's URL must begin with https://.")
+    if parts.username is not None:
+        raise InputError("A webhook's URL must not hold a user or a password.")
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return parts.hostname, port or (443 if parts.scheme == "https" else 80), target
+
+
+def _signers(secrets: str) -> list[Webhook]:
+    told = "REGUA_WEBHOOK_SECRET holds no secret of Standard Webhooks, or one that is none (whsec_ and base64)."
+    given = secrets.split()
+    if not given or not all(_SECRET.fullmatch(secret) for secret in given):
+        raise InputError(told)
+    try:
+        return [Webhook(secret) for secret in given]
+    except (ValueError, EmptyWebhookSecretError):
+        # The chain is cut: it holds the secret.
+        raise InputError(told) from None
 
 
 def is_public(address: str) -> bool:

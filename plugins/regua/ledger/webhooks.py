@@ -32,7 +32,7 @@ WEBHOOK_EVENTS = sa.Table(
     sa.Column("recorded_at", sa.DateTime, nullable=False),
     sa.Index("webhook_events_by_subject", "subject_id", "sequence"),
 )
-DELIVERIES = sa.Table(
+WEBHOOK_DELIVERIES = sa.Table(
     "webhook_deliveries",
     METADATA,
     sa.Column("event_id", sa.String(64), sa.ForeignKey("webhook_events.event_id"), primary_key=True),

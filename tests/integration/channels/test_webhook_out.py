@@ -59,7 +59,7 @@ def receiver() -> Iterator[Receiver]:
 
 def webhook(receiver: Receiver, pauses: list[float] | None = None) -> WebhookOut:
     pause = (pauses if pauses is not None else []).append
-    return WebhookOut(receiver.url, SECRET, timeout_seconds=2, allows_loopback=True, pause=pause)
+    return WebhookOut(receiver.url, SECRET, timeout_seconds=2, on_loopback=True, pause=pause)
 
 
 def test_a_receiver_can_verify_it(receiver: Receiver) -> None:
@@ -89,7 +89,7 @@ def test_published_vectors() -> None:
 @pytest.mark.parametrize("offset", [timedelta(minutes=-6), timedelta(minutes=6)])
 def test_a_receiver_refuses_what_is_old_or_of_the_future(receiver: Receiver, offset: timedelta) -> None:
     clock = lambda: datetime.now(UTC).replace(tzinfo=None) + offset  # noqa: E731
-    WebhookOut(receiver.url, SECRET, clock=clock, allows_loopback=True).post("calls-1", BODY)
+    WebhookOut(receiver.url, SECRET, clock=clock, on_loopback=True).post("calls-1", BODY)
     ((headers, body),) = receiver.received
     with pytest.raises(WebhookVerificationError):
         Webhook(SECRET).verify(body, headers)

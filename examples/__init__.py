@@ -1,0 +1,1 @@
+"""What others may begin from; nothing of régua needs it."""
