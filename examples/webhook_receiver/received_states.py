@@ -21,19 +21,20 @@ _SCHEMA = """
         unlocked_until_date text
     );
 """
-_APPLY = """
-    insert into subscriptions values (
-        :subscription_id, :sequence, :customer_id, :standing_code, :has_access, :banner_code, :billing_hint_code,
-        :unlocked_until_date
-    )
-    on conflict (subscription_id) do update set
-        sequence = excluded.sequence,
-        customer_id = excluded.customer_id,
-        standing_code = excluded.standing_code,
-        has_access = excluded.has_access,
-        banner_code = excluded.banner_code,
-        billing_hint_code = excluded.billing_hint_code,
-        unlocked_until_date = excluded.unlocked_until_date
+_COLUMNS = (
+    "subscription_id",
+    "sequence",
+    "customer_id",
+    "standing_code",
+    "has_access",
+    "banner_code",
+    "billing_hint_code",
+    "unlocked_until_date",
+)
+# An event that is older than what is known changes nothing.
+_APPLY = f"""
+    insert into subscriptions ({", ".join(_COLUMNS)}) values ({", ".join(f":{name}" for name in _COLUMNS)})
+    on conflict (subscription_id) do update set {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS)}
     where excluded.sequence > subscriptions.sequence
 """
 
@@ -50,15 +51,17 @@ class ReceivedStates:
     def apply(self, webhook_id: str, data: dict[str, Any]) -> str:
         """Answers `applied`, `seen` for a repetition, or `outdated` for what a newer event has overtaken.
 
-        That it was seen and what it changed are committed together, before anybody is told that it was taken.
+        That it was seen and what it changed are committed together, before anybody is told that it was taken. Raises
+        KeyError or TypeError for data that is not an event's.
         """
+        row = {name: data[name] for name in _COLUMNS}
         with self._writing() as connection:
             connection.execute("begin immediate")
             noted = connection.execute("insert or ignore into seen_webhooks values (?)", (webhook_id,))
             if noted.rowcount == 0:
                 answer = "seen"
             else:
-                answer = "applied" if connection.execute(_APPLY, data).rowcount == 1 else "outdated"
+                answer = "applied" if connection.execute(_APPLY, row).rowcount == 1 else "outdated"
             connection.execute("commit")
         return answer
 
