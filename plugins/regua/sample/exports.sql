@@ -8,12 +8,17 @@ create macro brazilian(moment) as strftime(moment, '%d/%m/%Y');
 create macro brazilian_money(cents) as
     replace(replace(replace(format('{:,.2f}', cents / 100.0), ',', '_'), '.', ','), '_', '.');
 
+-- One customer in 500 has new contact data every day.
+create macro contact_bits(bits, moment) as stirred(bits, 40 + (moment - date '2000-01-01' + draw(bits, 11)) // 500);
+create macro has_email(bits) as draw(bits, 23) >= 200;
+-- Half of the customers have an address on file.
+create macro has_postal_address(bits) as draw(bits, 34) < 5000;
+
 create view customers_export as
 with contacts as (
     select
         *,
-        -- One customer in 500 has new contact data every day.
-        stirred(bits, 40 + (getvariable('day') - date '2000-01-01' + draw(bits, 11)) // 500) as contact_bits,
+        contact_bits(bits, getvariable('day')) as contact_bits,
         picked(getvariable('first_names'), bits, 12) as first_name,
         picked(getvariable('last_names'), bits, 13) as last_name,
         picked(getvariable('trades'), bits, 14) as trade,
@@ -57,7 +62,7 @@ select
         else document[1:2] || '.' || document[3:5] || '.' || document[6:8] || '/' || document[9:12] || '-' || document[13:14]
     end as CNPJ_CPF,
     case
-        when draw(bits, 23) < 200 then null
+        when not has_email(bits) then null
         when person_type_code = 'F'
             then mail_name || customer_number || '@' || picked(getvariable('mail_domains'), contact_bits, 1)
         else ['financeiro', 'contas', 'Financeiro'][1 + draw(contact_bits, 1) % 3] || '@' || mail_name || customer_number || '.example'
@@ -202,7 +207,7 @@ select
 from invoices
 where draw(bits, 8) < 8 and is_new(due_date + 3);
 
--- Half of the customers have an address on file. No post code begins with 00, so no letter arrives anywhere.
+-- No post code begins with 00, so no letter arrives anywhere.
 create view contact_points_export as
 select
     concat('E', customer_number) as contato,
@@ -215,7 +220,7 @@ select
     created_date as desde
 from customers
 inner join state_capitals using (state_code)
-where created_date <= getvariable('day') and draw(bits, 34) < 5000
+where created_date <= getvariable('day') and has_postal_address(bits)
 order by customer_number;
 
 -- One customer in five wants to be written to on WhatsApp.

@@ -40,7 +40,11 @@ _FILE_NAMES = {
     "credits": "credits_{day}.jsonl.gz",
     "contact_points": "contact_points_{day}.csv",
     "consents": "consents_{day}.csv",
+    "contatos": "contatos_{day}.csv",
 }
+# No file on a day without a record: of credits, because JSON Lines without a line would be a file without a byte, which
+# nobody can tell from one cut short; of messages, because the system before is switched off.
+_NONE_WHEN_EMPTY = ("credits", "contatos")
 # No bank has this number.
 _BANK = "000"
 _OFFICE_FILES = ("customers", "subscriptions")
@@ -153,7 +157,7 @@ def open_facts(
 ) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
     """A portfolio's facts and the views of its exports of `day`, in a database of their own, with a folder to work in.
 
-    The views `invoices_export`, `payments_export` and `credits_export` hold what became known after `since`.
+    The views of invoices, payments, credits and `contatos` hold what became known after `since`.
     """
     if customers < 10 or months < 2:
         raise InputError(f"A sample needs at least 10 customers and 2 months; asked for {customers} and {months}.")
@@ -172,7 +176,7 @@ def open_facts(
         connection.executemany("insert into bank_holidays values ($1)", bank_holidays)
         connection.create_function("sample_boleto_line", _boleto_line)
         connection.create_function("sample_pix_code", _pix_code)
-        for file_name in ("vocabulary.sql", "facts.sql", "exports.sql"):
+        for file_name in ("vocabulary.sql", "facts.sql", "exports.sql", "contatos.sql"):
             _run(connection, file_name)
         yield connection, Path(work)
 
@@ -194,8 +198,7 @@ def _write_exports(
             if file_set in MONEY:
                 total += sum(readable_amount(file_set, record) for record in records)
         row_counts[file_set] = row_count
-        # JSON Lines without a line would be a file without a byte, which nobody can tell from one cut short.
-        if row_count or file_set != "credits":
+        if row_count or file_set not in _NONE_WHEN_EMPTY:
             _deliver(file_set, path, into / pattern.format(day=day), row_count, total)
     written = [asdict(one) for one in planted]
     write_whole(into / f"planted_{day}.json", json.dumps(written, indent=2) + "\n")

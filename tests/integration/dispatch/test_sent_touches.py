@@ -256,8 +256,9 @@ class TestTheNightAfter:
         with duckdb.connect(str(two_nights.settings.warehouse_path), read_only=True) as warehouse:
             found = dict(
                 warehouse.execute(
-                    "select customer_id, max(fate_code) from raw.touches where channel_code = 'email' "
-                    "group by customer_id"
+                    "select customer_id, max(fate_code) from raw.touches "
+                    "where channel_code = 'email' and planned_date = ? group by customer_id",
+                    [FIRST],
                 ).fetchall()
             )
         fates = {fate: found[customer] for fate, customer in two_nights.customers.items()}

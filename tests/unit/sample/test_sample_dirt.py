@@ -144,4 +144,4 @@ def test_the_loader_makes_of_each_fault_what_the_sample_says(settings: Settings,
             said[one.file_set, one.becomes] += one.row_count
     became = Counter(rejected) + Counter({(batch.entity, "duplicate"): batch.duplicate_count for batch in batches})
     assert became == said
-    assert {batch.entity: batch.read_count for batch in batches} == portfolio.row_counts
+    assert {batch.file_set: batch.read_count for batch in batches} == portfolio.row_counts

@@ -68,7 +68,7 @@ def test_another_seed_gives_another_portfolio(tmp_path: Path, portfolio: SampleP
 
 
 def test_nothing_but_the_exports_is_left_in_the_folder(portfolio: SamplePortfolio) -> None:
-    tables = ("customers", "subscriptions", "invoices", "payments", "contact_points", "consents")
+    tables = ("customers", "subscriptions", "invoices", "payments", "contact_points", "consents", "contatos")
     exports = {f"{name}_{AS_OF}.csv" for name in tables} | {f"credits_{AS_OF}.jsonl.gz"}
     manifests = {f"{name}.manifest.json" for name in exports}
     assert set(_content(portfolio.folder)) == exports | manifests | {f"planted_{AS_OF}.json"}
@@ -208,16 +208,17 @@ def test_nothing_is_exported_before_it_is_known(facts: duckdb.DuckDBPyConnection
         select greatest(max(data_emissao), max(data_cancelamento), max(data_baixa)) from invoices_export
         union all select greatest(max(data_pagamento), max(data_registro), max(data_estorno)) from payments_export
         union all select max(data) from credits_export
+        union all select greatest(max(data_envio), max(data_entrega)) from contatos_export
     """
     days = [day for (day,) in facts.execute(latest).fetchall()]
-    assert len(days) == 3
+    assert len(days) == 4
     assert max(days) <= AS_OF
 
 
 def test_an_export_and_the_deltas_after_it_say_the_same_as_a_later_export(tmp_path: Path) -> None:
     """Ten days over a month's end, with new customers, drafts turning open, write-offs and reversals."""
     arguments = SMALL | {"as_of": date(2026, 9, 25)}
-    told: dict[str, dict[str, tuple[object, ...]]] = {"invoices": {}, "payments": {}, "credits": {}}
+    told: dict[str, dict[str, tuple[object, ...]]] = {"invoices": {}, "payments": {}, "credits": {}, "contatos": {}}
 
     def read(since: date, day: date) -> dict[str, dict[str, tuple[object, ...]]]:
         with open_facts(tmp_path, **arguments, since=since, day=day) as (facts, _):
@@ -261,6 +262,145 @@ def test_credits_are_json_lines_without_a_time_stamp_in_the_archive(portfolio: S
     assert packed[4:8] == b"\0\0\0\0"
     assert len(granted) == portfolio.row_counts["credits"] > 30
     assert {credit["motivo"] for credit in granted} == {"contestacao", "indisponibilidade", "cortesia"}
+
+
+class TestTheSystemBefore:
+    """What it wrote about overdue invoices, up to the day before régua takes over."""
+
+    def test_it_writes_while_an_invoice_is_unpaid_and_of_no_cent(self, facts: duckdb.DuckDBPyConnection) -> None:
+        """By the payments as exported, known on the day of the message; and no such invoice is left out."""
+        facts.execute(
+            """
+            create or replace temp table owed as
+            select
+                titulo, data_vencimento, data_baixa, valor,
+                coalesce(
+                    list({'known': data_registro, 'amount': valor_recebido, 'back': data_estorno})
+                    filter (recebimento is not null),
+                    []
+                ) as paid,
+                bool_or(data_estorno > data_vencimento) is true as is_taken_back
+            from invoices_export
+            left join payments_export using (titulo)
+            -- Nor what is contested, even where its end is not known yet.
+            anti join (
+                select concat('T', subscription_number, '-', period) as titulo
+                from invoices
+                where cancelled_date is not null or credit_date is not null
+            ) using (titulo)
+            group by all;
+            create or replace macro paid_by(paid, moment) as coalesce(list_sum(list_transform(
+                list_filter(paid, lambda one: one.known <= moment and coalesce(one.back > moment, true)),
+                lambda one: one.amount
+            )), 0);
+            """
+        )
+        written = "from contatos_export inner join owed using (titulo)"
+        assert _value(facts, f"select count(*) {written}") > 20_000
+        assert _value(facts, f"select min(valor - paid_by(paid, data_envio)) {written}") >= 1
+        assert _value(facts, f"select count_if(data_baixa <= data_envio) {written}") == 0
+        # The first step's day, moved by at most four days.
+        missed = """
+            select count(*) from owed
+            anti join contatos_export using (titulo)
+            semi join customers_export on EMAIL is not null and CODIGO = (
+                select cliente from invoices_export where invoices_export.titulo = owed.titulo
+            )
+            where not is_taken_back and data_vencimento + 10 < getvariable('as_of')
+                and valor - paid_by(paid, data_vencimento + 10) >= 1
+        """
+        assert _value(facts, missed) == 0
+
+    def test_its_steps_keep_their_days(self, facts: duckdb.DuckDBPyConnection) -> None:
+        """Moved on from Sundays and bank holidays, by no more than Carnival needs."""
+        days = facts.execute(
+            "select etapa, meio, min(data_envio - contado_de), max(data_envio - contado_de) from contatos_export "
+            "group by all order by 3, 2"
+        ).fetchall()
+        steps = [("COBRANCA_1", "EMAIL", 6), ("COBRANCA_2", "EMAIL", 12), ("AVISO_SUSPENSAO", "EMAIL", 15)]
+        steps += [("PROPOSTA", "EMAIL", 25), ("AVISO_NEGATIVACAO", "CARTA", 40), ("AVISO_NEGATIVACAO", "EMAIL", 40)]
+        assert [day[:3] for day in days] == steps
+        assert all(first < last <= first + 4 for _, _, first, last in days)
+        closed = "isodow({0}) = 7 or {0} in (select holiday_date from bank_holidays)"
+        for column in ("data_envio", "data_entrega"):
+            assert _value(facts, f"select count_if({closed.format(column)}) from contatos_export") == 0
+
+    def test_it_counts_anew_from_a_reversal(self, facts: duckdb.DuckDBPyConnection) -> None:
+        anew = """
+            from contatos_export
+            inner join invoices_export using (titulo)
+            inner join (select titulo, data_estorno from payments_export where data_estorno is not null) using (titulo)
+            where data_estorno > data_vencimento
+        """
+        assert _value(facts, f"select count_if(contado_de = data_estorno) {anew}") > 50
+        assert _value(facts, f"select count_if((contado_de = data_estorno) <> (data_envio > data_estorno)) {anew}") == 0
+
+    def test_it_knows_what_is_contested(self, facts: duckdb.DuckDBPyConnection) -> None:
+        contested = (
+            "from contatos_export semi join (select titulo from credits_export where motivo = 'contestacao' "
+            "union all select titulo from invoices_export where situacao = 'C') using (titulo)"
+        )
+        assert _value(facts, f"select count(*) {contested}") == 0
+
+    @pytest.mark.parametrize(
+        ("medium", "fate", "share_pct"),
+        [
+            ("EMAIL", "ENTREGUE", 95),
+            ("EMAIL", "DEVOLVIDO", 2),
+            ("EMAIL", "ENVIADO", 3),
+            ("CARTA", "ENTREGUE", 85),
+            ("CARTA", "DEVOLVIDO", 0),
+            ("CARTA", "ENVIADO", 15),
+        ],
+    )
+    def test_most_of_it_arrives(
+        self, facts: duckdb.DuckDBPyConnection, medium: str, fate: str, share_pct: float
+    ) -> None:
+        of_medium = f"from contatos_export where meio = '{medium}'"
+        found = _value(facts, f"select 100 * count_if(situacao = '{fate}') / count(*) {of_medium}")
+        # There are some 1,200 letters, and a few are still on their way.
+        assert found == pytest.approx(share_pct, abs=4 if medium == "CARTA" else 1)
+
+    def test_letters_take_days_and_emails_none(self, facts: duckdb.DuckDBPyConnection) -> None:
+        took = "select min(data_entrega - data_envio), max(data_entrega - data_envio) from contatos_export"
+        [(first, last)] = facts.execute(f"{took} where meio = 'CARTA'").fetchall()
+        assert (first, last <= 12) == (4, True)
+        assert facts.execute(f"{took} where meio = 'EMAIL'").fetchall() == [(0, 0)]
+        undated = "(data_entrega is null) = (situacao = 'ENTREGUE')"
+        assert _value(facts, f"select count_if({undated}) from contatos_export") == 0
+
+    def test_it_writes_to_addresses_there_are(self, facts: duckdb.DuckDBPyConnection) -> None:
+        without_email = "semi join customers_export on cliente = CODIGO and EMAIL is null where meio = 'EMAIL'"
+        without_address = "anti join contact_points_export using (cliente) where meio = 'CARTA'"
+        for nowhere in (without_email, without_address):
+            assert _value(facts, f"select count(*) from contatos_export {nowhere}") == 0
+        # An address that bounces does so for the customer's other invoices, until there is another.
+        same_day = "select cliente, data_envio from contatos_export where meio = 'EMAIL' group by all"
+        both = "having count(*) > 1 and count_if(situacao = 'DEVOLVIDO') between 1 and count(*) - 1"
+        assert _value(facts, f"select count(*) from ({same_day} having count(*) > 1)") > 50
+        assert _value(facts, f"select count(*) from ({same_day} {both})") == 0
+
+    def test_nothing_is_written_from_the_day_on_which_regua_takes_over(self, tmp_path: Path) -> None:
+        """Days after it only prove letters that were on their way; in the end nothing comes any more."""
+        # A Friday; on AS_OF, a holiday, nothing would have been posted anyway.
+        as_of = date(2026, 9, 25)
+        arguments = SMALL | {"as_of": as_of, "dirt": False}
+        first = generate(tmp_path, **arguments)
+        before = {r["contato"]: r for r in _records(tmp_path / f"contatos_{as_of}.csv")}
+        assert max(r["data_envio"] for r in before.values()) == str(as_of - timedelta(days=1))
+        assert first.row_counts["contatos"] == len(before) > 1000
+        proved = []
+        for number in range(1, 16):
+            day = as_of + timedelta(days=number)
+            next_day = generate_next_day(tmp_path, **arguments, day=day, changed_pct=None)
+            path = tmp_path / f"contatos_{day}.csv"
+            assert path.exists() == (next_day.row_counts["contatos"] > 0)
+            of_day = _records(path) if path.exists() else []
+            assert all(r["meio"] == "CARTA" and r["data_entrega"] == str(day) for r in of_day)
+            assert all(before[r["contato"]]["situacao"] == "ENVIADO" for r in of_day)
+            proved.append(len(of_day))
+        assert sum(proved) > 3
+        assert proved[-3:] == [0, 0, 0]
 
 
 def test_a_wished_number_of_invoices_is_met_within_a_tenth(tmp_path: Path) -> None:
