@@ -147,6 +147,9 @@ def _parts(url: str, on_loopback: bool) -> tuple[str, int, str]:
         port = parts.port
     except ValueError as error:
         raise InputError("A webhook's URL cannot be read.") from error
+    # As it would stand in the request: what HTTP cannot carry would fail at every attempt.
+    if not (url.isascii() and url.isprintable()) or " " in url:
+        raise InputError("A webhook's URL must be percent-encoded, and its host written as xn--….")
     if not (parts.scheme == "https" or (on_loopback and parts.scheme == "http")) or not parts.hostname:
         raise InputError("A webhook's URL must begin with https://.")
     if parts.username is not None:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import threading
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -219,16 +221,29 @@ def open_receivers(
 
 
 def deliver_due(
-    engine: sa.Engine, receivers: Mapping[str, WebhookReceiver], clock: Clock, *, limit: int = 1000
+    engine: sa.Engine,
+    receivers: Mapping[str, WebhookReceiver],
+    clock: Clock,
+    *,
+    limit: int = 1000,
+    run_for_seconds: float = 600.0,
 ) -> DeliveryReport:
     """Attempt once each delivery that is due: all endpoints at once, of each the oldest publication first.
 
-    At most `limit` an endpoint. Several processes may do so at the same time. Raises what the ledger raises, once every
-    endpoint has come to its end.
+    At most `limit` an endpoint; when time is over no attempt is begun. Several processes may do so at the same time.
+    Raises what the ledger raises, once the other endpoints have come to their end.
     """
-    rounds = [_Round(engine, code, receiver, clock) for code, receiver in receivers.items()]
+    stopped = threading.Event()
+    over_at = time.monotonic() + run_for_seconds
+    rounds = [_Round(engine, code, receiver, clock, stopped, over_at) for code, receiver in receivers.items()]
     with ThreadPoolExecutor(max(1, len(rounds)), thread_name_prefix="webhooks") as pool:
         done = [pool.submit(each.run, limit) for each in rounds]
+        try:
+            wait(done)
+        except BaseException:
+            # Airflow's time-out, or Ctrl-C: what is under way is recorded, and nothing is begun.
+            stopped.set()
+            raise
     for future in done:
         future.result()
     counts = sum((each.counts for each in rounds), Counter[str]())
@@ -349,18 +364,31 @@ class _Claim:
 class _Round:
     """One endpoint's deliveries that are due when it begins, each attempted once."""
 
-    def __init__(self, engine: sa.Engine, endpoint_code: str, receiver: WebhookReceiver, clock: Clock) -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        endpoint_code: str,
+        receiver: WebhookReceiver,
+        clock: Clock,
+        stopped: threading.Event,
+        over_at: float,
+    ) -> None:
         self.endpoint_code = endpoint_code
         self.counts: Counter[str] = Counter()
         self.left: str | None = None
         self._engine = engine
         self._receiver = receiver
         self._clock = clock
+        self._stopped = stopped
+        self._over_at = over_at
 
     def run(self, limit: int) -> None:
         started = self._clock()
         failures = 0
         for event_id in self._due(started, limit):
+            if self._stopped.is_set() or time.monotonic() >= self._over_at:
+                self.left = "time_over"
+                return
             claim = self._claim(event_id, started)
             if claim is None:
                 continue
@@ -458,11 +486,11 @@ class _Round:
             if is_dead:
                 updated = self._leave(connection, claim.event_id, DeliveryState.DEAD, *owned, **told)
             else:
-                wait = _wait(f"{claim.event_id}|{self.endpoint_code}", attempts)
+                chosen = _wait(f"{claim.event_id}|{self.endpoint_code}", attempts)
                 updated = connection.execute(
                     sa.update(WEBHOOK_DELIVERIES)
                     .where(*_key(claim.event_id, self.endpoint_code), *owned)
-                    .values(next_attempt_at=max(now + wait, pause_until), lease_until=None, **told)
+                    .values(next_attempt_at=max(now + chosen, pause_until), lease_until=None, **told)
                 ).rowcount
             if is_loaded:
                 connection.execute(

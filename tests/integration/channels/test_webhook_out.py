@@ -95,6 +95,36 @@ def test_a_receiver_refuses_what_is_old_or_of_the_future(receiver: Receiver, off
         Webhook(SECRET).verify(body, headers)
 
 
+def test_each_of_several_secrets_signs(receiver: Receiver) -> None:
+    """While one takes the place of another, a receiver that knows either believes it."""
+    new = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+    WebhookOut(receiver.url, f"{new} {SECRET}", on_loopback=True).post("calls-1", BODY)
+    ((headers, body),) = receiver.received
+    assert [Webhook(secret).verify(body, headers) for secret in (new, SECRET)] == [BODY, BODY]
+    assert headers["webhook-signature"].count("v1,") == 2
+    with pytest.raises(WebhookVerificationError):
+        Webhook("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA").verify(body, headers)
+
+
+def test_an_address_that_cannot_be_reached_gives_way_to_the_next(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """localhost is ::1 first, and most servers listen on 127.0.0.1 alone."""
+    resolve = socket.getaddrinfo
+    both = [*resolve("127.0.0.2", 1), *resolve("127.0.0.1", 1)]
+    tried: list[str] = []
+
+    def resolving_localhost(host: str, *given: Any, **named: Any) -> list[Any]:
+        tried.append(host)
+        return both if host == "localhost" else resolve(host, *given, **named)
+
+    monkeypatch.setattr("socket.getaddrinfo", resolving_localhost)
+    receiver.url = receiver.url.replace("127.0.0.1", "localhost")
+    webhook(receiver).post("calls-1", BODY)
+    assert tried == ["localhost", "127.0.0.2", "127.0.0.1"]
+    assert len(receiver.received) == 1
+
+
 def test_it_is_repeated_with_the_same_id_and_body(receiver: Receiver) -> None:
     receiver.statuses = [503, 429, 200]
     receiver.headers = {"Retry-After": "3"}
@@ -132,14 +162,35 @@ def test_redirects_are_not_followed(receiver: Receiver, status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://hooks.example/x", "ftp://hooks.example", "https://u:p@hooks.example/", "https://"]
+    "url",
+    [
+        "http://hooks.example/x",
+        "ftp://hooks.example",
+        "https://u:p@hooks.example/",
+        "https://",
+        "https://hooks.example:99999/",
+        "https://hooks.example/aviso/ação",
+        "https://hooks.example/a b",
+        "https://hooks.example/x\r\nHost: other",
+    ],
 )
 def test_urls_that_are_refused(url: str) -> None:
     with pytest.raises(InputError):
         WebhookOut(url, SECRET)
 
 
-@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_%%%", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS\u00e9"])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "",
+        " ",
+        "whsec_",
+        "whsec_%%%",
+        f"{SECRET},{SECRET}",
+        f"{SECRET} whsec_%%%",
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS\u00e9",
+    ],
+)
 def test_secrets_that_are_none(secret: str) -> None:
     with pytest.raises(InputError):
         WebhookOut("https://hooks.example/x", secret)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from dataclasses import replace
@@ -15,7 +16,7 @@ from regua.channels.sending import Answer
 from regua.errors import InputError
 from regua.ledger.event_log import broken_link
 from regua.ledger.messages import EVENTS
-from regua.suspension.webhooks import DeliveryReport, dead_letters, redeliver
+from regua.suspension.webhooks import DeliveryReport, dead_letters, deliver_due, redeliver
 
 # The schedule of Standard Webhooks, after the first attempt.
 WAITS = [
@@ -145,6 +146,40 @@ def test_a_run_makes_no_more_attempts_than_it_may(ledger: Ledger) -> None:
     receiver = MadeReceiver()
     assert ledger.deliver(receiver, limit=2) == DeliveryReport(delivered=2, pending=3)
     assert ledger.deliver(receiver, limit=10) == DeliveryReport(delivered=3)
+
+
+def test_when_time_is_over_no_attempt_is_begun(ledger: Ledger) -> None:
+    ledger.enqueue(made_event(1))
+    receiver = MadeReceiver()
+    report = deliver_due(ledger.engine, {"product": receiver}, ledger.clock, run_for_seconds=0)
+    assert (report, receiver.told) == (DeliveryReport(pending=1, left={"product": "time_over"}), [])
+    assert ledger.deliver(receiver) == DeliveryReport(delivered=1)
+
+
+def test_a_run_that_is_interrupted_records_what_is_under_way_and_begins_nothing(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow's time-out is raised while the endpoints' threads are at work."""
+    ledger.enqueue(*(made_event(number) for number in range(1, 21)))
+    under_way, interrupted = threading.Event(), threading.Event()
+
+    def slow(_: str) -> tuple[Answer, str, float | None]:
+        under_way.set()
+        interrupted.wait(10)
+        return OK
+
+    def interrupt(_: object) -> None:
+        under_way.wait(10)
+        # The answer comes after the interruption.
+        threading.Timer(0.2, interrupted.set).start()
+        raise TimeoutError
+
+    monkeypatch.setattr("regua.suspension.webhooks.wait", interrupt)
+    receiver = MadeReceiver(slow)
+    with pytest.raises(TimeoutError):
+        ledger.deliver(receiver)
+    assert len(receiver.told) == 1
+    assert ledger.states() == {"delivered": 1, "pending": 19}
 
 
 def test_a_suspension_is_not_told_once_a_reactivation_is_to_be(ledger: Ledger) -> None:

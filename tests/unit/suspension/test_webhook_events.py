@@ -120,6 +120,17 @@ def test_the_body_has_ids_codes_dates_and_amounts_and_nothing_else() -> None:
     }
 
 
+def test_the_page_shows_a_body_as_it_is_sent(project_dir: Path) -> None:
+    page = (project_dir / "docs/how-to/webhooks.md").read_text(encoding="utf-8")
+    [shown] = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    debt = replace(DEBT, balance_amount=Decimal("450.00"), oldest_invoice_id="I88210")
+    entry = replace(SUSPENDED, subscription_id="S1954", customer_id="C1954", debt=debt)
+    told = event_of(entry, NOTICE, 181, DAY, datetime.fromisoformat("2026-06-30 05:12:09.120"))
+    assert told is not None
+    assert list(json.loads(shown)["data"].items()) == list(json.loads(told.body)["data"].items())
+    assert json.loads(shown) == json.loads(told.body)
+
+
 def test_the_same_publication_gives_the_same_id_and_bytes_and_another_one_another_id() -> None:
     first, again = event_of(NOTICE, None, 7, DAY, AT), event_of(NOTICE, None, 7, DAY, AT)
     assert first is not None
