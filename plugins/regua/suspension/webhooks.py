@@ -225,7 +225,7 @@ def deliver_due(
     receivers: Mapping[str, WebhookReceiver],
     clock: Clock,
     *,
-    limit: int = 1000,
+    limit: int = 20_000,
     run_for_seconds: float = 600.0,
 ) -> DeliveryReport:
     """Attempt once each delivery that is due: all endpoints at once, of each the oldest publication first.
