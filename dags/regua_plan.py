@@ -4,8 +4,9 @@
 Writes what the night decided into the ledger as the plan of the day, and judges it. It contacts nobody:
 `regua_dispatch` does, and only from a plan whose gate is green.
 
-**Inputs** the asset `serving` and the warehouse it was published from. **Output** the ledger's plan with its verdict.
-Only the plan of today is written: after a backfill or the re-run of a past day both tasks are skipped.
+**Inputs** the asset `serving` and the warehouse it was published from. **Output** the ledger's plan with its verdict,
+and the asset `plan`. Only the plan of today is written: after a backfill or the re-run of a past day both tasks are
+skipped.
 
 #### Triage
 
@@ -27,6 +28,7 @@ from regua.orchestration.dag_defaults import WAREHOUSE_POOL, Tag, default_args
 from regua.orchestration.dispatch_tasks import gate_plan_task, plan_task
 
 SERVING = Asset(name="serving", uri="regua://serving/current", group="regua")
+PLAN = Asset(name="plan", uri="regua://ledger/plan", group="regua")
 
 
 @dag(
@@ -40,7 +42,8 @@ SERVING = Asset(name="serving", uri="regua://serving/current", group="regua")
     doc_md=__doc__,
 )
 def regua_plan() -> None:
-    @task(pool=WAREHOUSE_POOL)
+    # Whatever the gate says of the messages: who pays, and who does not, is another matter.
+    @task(pool=WAREHOUSE_POOL, outlets=[PLAN])
     def plan() -> str:
         return plan_task()
 

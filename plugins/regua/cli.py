@@ -17,6 +17,7 @@ from regua.dispatch import commands as dispatch_commands
 from regua.errors import BusyError, InputError, ReguaError
 from regua.instants import utc_clock
 from regua.settings import Settings, load_settings
+from regua.suspension import commands as suspension_commands
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -394,7 +395,12 @@ def _settings(source_names: tuple[str, ...]) -> Settings:
     return replace(settings, source_names=source_names) if source_names else settings
 
 
-for command in (dispatch_commands.plan, dispatch_commands.dispatch, dispatch_commands.ledger):
+for command in (
+    dispatch_commands.plan,
+    dispatch_commands.dispatch,
+    dispatch_commands.ledger,
+    suspension_commands.suspensions,
+):
     cli.add_command(command)
 
 

@@ -24,6 +24,7 @@ class Settings:
     source_names: tuple[str, ...]
     policies_dir: Path
     dispatch_path: Path
+    suspension_path: Path
     warehouse_memory: str
     warehouse_threads: int
     kept_generations: int
@@ -64,6 +65,11 @@ class Settings:
         return self.project_dir / "include" / "templates"
 
     @property
+    def suspensions_dir(self) -> Path:
+        """Every list that was published, from the first on."""
+        return self.home / "suspensions"
+
+    @property
     def stop_path(self) -> Path:
         """While it exists nothing is sent."""
         return self.home / "STOP"
@@ -98,6 +104,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         source_names=_names(variables.get("REGUA_SOURCES", "sample")),
         policies_dir=Path(variables.get("REGUA_POLICIES_DIR", project_dir / "include" / "policies")).absolute(),
         dispatch_path=Path(variables.get("REGUA_DISPATCH_FILE", project_dir / "include" / "dispatch.yml")).absolute(),
+        suspension_path=Path(
+            variables.get("REGUA_SUSPENSION_FILE", project_dir / "include" / "suspension.yml")
+        ).absolute(),
         warehouse_memory=variables.get("REGUA_WAREHOUSE_MEMORY", "6GB"),
         warehouse_threads=_positive("REGUA_WAREHOUSE_THREADS", variables, default=os.cpu_count() or 2),
         kept_generations=_positive("REGUA_KEPT_GENERATIONS", variables, default=7),

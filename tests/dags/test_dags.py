@@ -19,6 +19,15 @@ GATES_BEFORE = {
     "regua_plan": {},
     "regua_dispatch": {"send": {"check_plan"}},
     "delivery_evidence": {},
+    "suspensions_publish": {
+        "publish": {"prove"},
+        "publish_approved": {"prove", "publish", "is_held", "approve"},
+        "hand_over": {"prove", "publish"},
+        "hand_over_approved": {"prove", "approve", "publish_approved"},
+    },
+    # Gives access back and hands over what was published: nothing may hold that up.
+    "suspensions_refresh": {},
+    "bureau_removals": {},
 }
 WITHOUT_EFFECT = {
     "receivables_nightly": {
@@ -28,6 +37,9 @@ WITHOUT_EFFECT = {
     # Recalling only ever takes messages back: no gate may hold it up.
     "regua_dispatch": {"check_plan", "recall"},
     "delivery_evidence": {"poll", "link_orphans", "report_unknowns"},
+    "suspensions_publish": {"give_back", "prove", "is_held", "approve"},
+    "suspensions_refresh": {"give_back", "hand_over"},
+    "bureau_removals": {"check_removals"},
 }  # fmt: skip
 DAG_IDS = set(GATES_BEFORE)
 # Tasks that never open DuckDB.
@@ -35,9 +47,15 @@ OUTSIDE_THE_POOL = {
     ("regua_dispatch", "check_plan"),
     ("regua_dispatch", "recall"),
     *(("delivery_evidence", task_id) for task_id in WITHOUT_EFFECT["delivery_evidence"]),
+    *(("suspensions_publish", task_id) for task_id in ("is_held", "approve", "hand_over", "hand_over_approved")),
+    ("suspensions_refresh", "hand_over"),
+    # Reads the calendar only, and waits where that is busy.
+    ("bureau_removals", "check_removals"),
 }
 # Of these the next run is the retry: it asks anew whether anything may be sent, or what became of it.
-NEVER_RETRIED = {"regua_dispatch", "delivery_evidence"}
+NEVER_RETRIED = {"regua_dispatch", "delivery_evidence", "suspensions_refresh", "bureau_removals"}
+# A person is asked once.
+ASKED_ONCE = ("suspensions_publish", "approve")
 STAGES = ["land", "load", "gate_raw", "staging", "intermediate", "marts", "dunning", "gate_marts", "serve"]
 # Importing one of these takes seconds or more, at every parse of every DAG file.
 HEAVY = ("great_expectations", "dbt", "pandas", "sqlfluff")
@@ -99,6 +117,33 @@ def test_planning_follows_what_was_published_and_dispatch_its_own_clock(dag_bag)
     assert (dispatch.max_active_runs, dispatch.catchup) == (1, False)
 
 
+def test_suspensions_follow_the_plan_and_silence_approves_nothing(dag_bag) -> None:
+    publish = dag_bag.dags["suspensions_publish"]
+    assert [asset.name for asset in publish.timetable.asset_condition.objects] == ["plan"]
+    assert [outlet.name for outlet in dag_bag.dags["regua_plan"].get_task("plan").outlets] == ["plan"]
+    approve = publish.get_task("approve")
+    assert approve.defaults is None
+    assert approve.fail_on_reject is True
+    assert approve.response_timeout == timedelta(hours=6)
+    # Access comes back whatever is wrong with the list, and the list comes out whatever is wrong with that.
+    assert publish.get_task("give_back").upstream_task_ids == set()
+    assert publish.get_task("prove").trigger_rule == "all_done"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [None, {}, {"chosen_options": ["Reject"]}, {"chosen_options": []}],
+    ids=["marked a success by hand", "empty", "refused", "no choice"],
+)
+def test_nothing_is_published_that_nobody_has_approved(answer: dict[str, object] | None) -> None:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    from regua.orchestration import suspension_tasks
+
+    with pytest.raises(AirflowFailException, match="Nobody has approved"):
+        suspension_tasks.publish_approved_task(1, answer)
+
+
 def test_publishing_is_the_only_task_that_says_so(dag_bag) -> None:
     serve = dag_bag.dags["receivables_nightly"].get_task("serve")
     assert [outlet.name for outlet in serve.outlets] == ["serving"]
@@ -125,7 +170,8 @@ def test_every_task_is_bounded_owned_and_reported(dag_bag, dag_id: str) -> None:
         assert task.on_failure_callback, task.task_id
         if (dag_id, task.task_id) not in OUTSIDE_THE_POOL:
             assert task.pool == "warehouse", "a task that opens DuckDB outside the pool fights for its lock"
-        assert task.retries == (0 if dag_id in NEVER_RETRIED else 3)
+        is_retried = dag_id not in NEVER_RETRIED and (dag_id, task.task_id) != ASKED_ONCE
+        assert task.retries == (3 if is_retried else 0)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "dags").glob("*.py")), ids=lambda path: path.name)

@@ -22,7 +22,7 @@ from regua.ledger.database import slices
 from regua.ledger.event_log import MessageEvent, append_events, writing_messages
 from regua.ledger.messages import CONTENTS, MARKS, MESSAGES, NOT_SENT, PAYMENT_NOTICES, PLANS, STEPS, State
 from regua.settings import Settings
-from regua.warehouse.store import reading
+from regua.warehouse.store import published_known_at, reading
 
 _MESSAGES = """
 select messages.*, recipients.name, recipients.address, recipients.action_date
@@ -112,21 +112,11 @@ def read_night(settings: Settings, as_of: date, notices: Sequence[Notice]) -> De
     written.
     """
     with reading(settings) as warehouse:
-        newest = warehouse.execute(
-            "select stage, as_of, known_at from ops.stage_runs "
-            "where stage in ('staging', 'intermediate', 'marts', 'dunning', 'gate_marts', 'serve') "
-            "and state = 'succeeded' order by started_at desc limit 1"
-        ).fetchone()
-        if newest is None or newest[:2] != ("serve", as_of):
-            found = f"{newest[0]} of {newest[1]}" if newest else "nothing"
-            raise InputError(
-                f"The warehouse does not hold the published night of {as_of}: the newest finished step is {found}. "
-                "Run that night to its end, then plan."
-            )
+        known_at = published_known_at(warehouse, as_of)
         headers, lines, steps = (_rows(warehouse, query, as_of) for query in (_MESSAGES, _LINES, _STEPS))
         # What was loaded after the night, by another that stopped at a gate, was not decided with.
-        landed = warehouse.execute(_LANDED_FACTS, [OPERATORS, newest[2]]).fetchall()
-        unknown = unknown_at(warehouse, notices, newest[2])
+        landed = warehouse.execute(_LANDED_FACTS, [OPERATORS, known_at]).fetchall()
+        unknown = unknown_at(warehouse, notices, known_at)
         merged = dict(warehouse.execute(_MERGED).fetchall())
     lines_of, steps_of = _grouped(lines), _grouped(steps)
     messages = []
@@ -145,7 +135,7 @@ def read_night(settings: Settings, as_of: date, notices: Sequence[Notice]) -> De
         )
     return DecidedNight(
         as_of,
-        newest[2],
+        known_at,
         tuple(messages),
         {entity: int(name.removesuffix(".jsonl").rpartition("_")[2]) for entity, name in landed},
         frozenset(notice.key for notice in notices) - {notice.key for notice in unknown},

@@ -19,6 +19,7 @@ class Tag(StrEnum):
     NIGHTLY = "nightly"
     WAREHOUSE = "warehouse"
     DISPATCH = "dispatch"
+    SUSPENSION = "suspension"
 
 
 def default_args() -> dict[str, Any]:

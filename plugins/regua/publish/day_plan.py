@@ -68,7 +68,7 @@ group by outcome_code order by 2 desc, outcome_code
 """
 _STANDINGS = """
 select level_code, count(*) from fct_customer_standing where as_of_date = $1
-group by standing_code order by 2 desc, level_code
+group by level_code order by 2 desc, level_code
 """
 # Somebody of whom there is something to tell: written to for one thing, held back for another.
 _EXAMPLE = """

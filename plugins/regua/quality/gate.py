@@ -15,11 +15,12 @@ from regua.quality.contract_expectations import contract_expectations
 from regua.quality.suites import Expectation, load_suite
 from regua.settings import Settings
 
-Gate = Literal["raw", "marts", "plan"]
+Gate = Literal["raw", "marts", "plan", "suspension"]
 _CONSEQUENCES = {
     "raw": "The last good night stays served.",
     "marts": "The last good night stays served.",
     "plan": "No message of this plan leaves.",
+    "suspension": "No access is taken away: the list published last stays as it is.",
 }
 
 

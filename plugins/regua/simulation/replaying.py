@@ -163,10 +163,13 @@ class LadderReplay:
         for entity in load_contract():
             run(f"create view raw.{entity} as from warehouse.raw.{entity}")
         run("create table simulation.delivered_touches as from warehouse.raw.touches limit 0")
-        run(
-            "create or replace view raw.touches as from warehouse.raw.touches "
-            "union all by name from simulation.delivered_touches"
-        )
+        if self._assumes_delivery:
+            # What really went out on these days went out under another policy; what is dead is dead.
+            run(
+                "create or replace view raw.touches as from warehouse.raw.touches "
+                "where planned_date < getvariable('first_day') or fate_code in ('not_sent', 'bounced') "
+                "union all by name from simulation.delivered_touches"
+            )
         if not share.is_everybody:
             for entity, key in _SHARED.items():
                 run(

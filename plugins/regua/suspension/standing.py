@@ -83,8 +83,8 @@ class Found:
 class Entry:
     """One subscription as a publication states it.
 
-    `since_date` is the `as_of` on which `standing_code` began, `as_of_date` that of this entry. `reached_before_code` is the
-    level reached on the last day before `as_of_date`: what is published twice on a day goes no further the second time.
+    `since_date` is the `as_of` on which `standing_code` began, `as_of_date` that of this entry. What was reached on the
+    last day before is kept, so that what is published twice on a day goes no further the second time.
     """
 
     subscription_id: str

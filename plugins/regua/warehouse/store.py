@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date, datetime
 from pathlib import Path
 
 import duckdb
@@ -104,6 +105,22 @@ def reading(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         raise
     with connection:
         yield connection
+
+
+def published_known_at(warehouse: duckdb.DuckDBPyConnection, as_of: date) -> datetime:
+    """What the newest night knew. Raises InputError unless it is that of `as_of`, run to its end."""
+    newest = warehouse.execute(
+        "select stage, as_of, known_at from ops.stage_runs "
+        "where stage in ('staging', 'intermediate', 'marts', 'dunning', 'gate_marts', 'serve') "
+        "and state = 'succeeded' order by started_at desc limit 1"
+    ).fetchone()
+    if newest is None or newest[:2] != ("serve", as_of):
+        found = f"{newest[0]} of {newest[1]}" if newest else "nothing"
+        raise InputError(
+            f"The warehouse does not hold the published night of {as_of}: the newest finished step is {found}. "
+            "Run that night to its end first."
+        )
+    return newest[2]  # type: ignore[no-any-return]
 
 
 def confine(connection: duckdb.DuckDBPyConnection, readable_dirs: Sequence[Path]) -> None:

@@ -1,0 +1,545 @@
+"""Publishing: files staged and synced, recorded in the ledger, put in place, told of. Each step may be repeated.
+
+    stage (fsync) → record (commit) → place (link, fsync) → placed, with its webhooks → copies and deliveries
+
+Killed before the record, nothing was published; after it, the next run ends what was begun, with the same bytes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from regua.channels.dispatch_file import read_dispatch_file
+from regua.dispatch.daily import require_today
+from regua.dispatch.payments import note_new_payments
+from regua.errors import InputError, ReguaError
+from regua.instants import LOCAL, Clock, local_day, to_utc
+from regua.ledger.database import open_ledger
+from regua.ledger.event_log import MessageEvent, append_events, writing_messages
+from regua.ledger.suspensions import CHANGES, COPIES, LISTINGS, PROPOSALS, PUBLICATIONS, STANDINGS
+from regua.settings import Settings
+from regua.suspension.artefacts import Publication, place, stage
+from regua.suspension.bureau_lists import BureauLists
+from regua.suspension.deciding import Listing, entries_given_back, entries_of, new_candidates, removal_of
+from regua.suspension.found_night import (
+    Candidate,
+    FoundNight,
+    InvoiceFate,
+    invoice_fates,
+    last_business_days,
+    merged_customers,
+    read_found_night,
+)
+from regua.suspension.ledger_state import (
+    Proposal,
+    daily_sequence,
+    known_fact_numbers,
+    last_publication,
+    read_listings,
+    read_proposal,
+    read_standings,
+)
+from regua.suspension.proving import customer_ids_of, suspending_invoice_ids
+from regua.suspension.relief import News, look_for_news
+from regua.suspension.standing import Change, Entry
+from regua.suspension.suspension_file import SuspensionFile, read_suspension_file
+from regua.suspension.targets import open_target
+from regua.suspension.webhooks import (
+    DeliveryReport,
+    deliver_due,
+    enqueue_events,
+    event_from_json,
+    event_of,
+    open_receivers,
+)
+from regua.warehouse.store import reading
+
+_log = logging.getLogger(__name__)
+
+_STAGING = ".staged-"
+# A staged folder of nobody's record this old was left by somebody who was killed.
+_ABANDONED_AFTER = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One publication as it was recorded; counts are subscriptions."""
+
+    sequence: int
+    as_of: date
+    kind_code: str
+    manifest_name: str
+    without_access_count: int
+    suspended_count: int
+    reactivated_count: int
+    held_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """What left this machine: copies of files by target, and webhooks."""
+
+    copied_count: int
+    troubles: tuple[str, ...]
+    deliveries: DeliveryReport
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """What is about to be recorded."""
+
+    kind_code: str
+    as_of: date
+    known_at: datetime
+    entries: Sequence[Entry]
+    before: Mapping[str, Entry]
+    held_count: int
+    reason: str | None = None
+    author_id: str | None = None
+    once_key: str | None = None
+    added: Sequence[Candidate] = ()
+    listings: Sequence[Listing] = ()
+
+
+def publish(settings: Settings, proposal_number: int, clock: Clock) -> Published:
+    """Publish what was proved, and of what is above the caps all but that: who comes back waits for nobody.
+
+    Raises InputError when the day is over, another night was run since the proof, or the day's list was published.
+    """
+    with open_ledger(settings) as engine:
+        with engine.connect() as connection:
+            proposal = read_proposal(connection, proposal_number)
+        held = proposal.held_count > 0
+        return _publish_proved(settings, engine, proposal, clock, kind_code=proposal.kind_code, is_held=held)
+
+
+def publish_approved(
+    settings: Settings, proposal_number: int, clock: Clock, *, author: str, decided_at: datetime
+) -> Published:
+    """Publish what was held of a proposal, because somebody said so: a sequence of its own, with who and when.
+
+    Payments and facts since the proof are looked at once more. Raises InputError where nothing waits for a word.
+    """
+    with open_ledger(settings) as engine:
+        with engine.connect() as connection:
+            proposal = read_proposal(connection, proposal_number)
+        if proposal.state_code != "published" or not proposal.held_count:
+            raise InputError(
+                f"Proposal {proposal_number} is {proposal.state_code} and holds {proposal.held_count}: nothing of it "
+                "waits for a word."
+            )
+        decided = replace(proposal, author_id=author)
+        return _publish_proved(
+            settings, engine, decided, clock, kind_code="approved", is_held=False, decided_at=decided_at
+        )
+
+
+def reject(settings: Settings, proposal_number: int, clock: Clock, *, author: str) -> None:
+    """Keep that somebody said no. Nothing was published of it, and nothing will be."""
+    with open_ledger(settings) as engine, writing_messages(engine) as connection:
+        proposal = read_proposal(connection, proposal_number)
+        if proposal.state_code != "published" or not proposal.held_count:
+            raise InputError(f"Proposal {proposal_number} is {proposal.state_code}: nothing of it waits for a word.")
+        _decide(connection, proposal, "rejected", author, clock(), clock())
+
+
+def refresh(settings: Settings, clock: Clock) -> Published | None:
+    """Give access back to whom it is due since the last list: a payment came in, or a fact was recorded.
+
+    Takes access from nobody, and needs neither gate nor night. None when there was nothing to give back.
+    """
+    suspension_file = read_suspension_file(settings.suspension_path)
+    with open_ledger(settings) as engine:
+        finish(settings, engine, clock)
+        with engine.connect() as connection:
+            last = last_publication(connection)
+            before = read_standings(connection)
+        if last is None or all(entry.has_access for entry in before.values()):
+            return None
+        as_of: date = last.as_of_date
+        note_new_payments(settings, engine, as_of, clock)
+        with reading(settings) as warehouse:
+            merged = merged_customers(warehouse, {entry.customer_id for entry in before.values()})
+
+        def draft(connection: sa.Connection, now: datetime) -> _Draft | None:
+            current = read_standings(connection)
+            news = look_for_news(connection, known_fact_numbers(connection, as_of), merged, now, local_day(now))
+            given_back, entries = entries_given_back(current, news, as_of)
+            if not given_back:
+                return None
+            return _Draft("refresh", as_of, last.known_at, entries, current, 0, listings=read_listings(connection))
+
+        return _record(settings, engine, suspension_file, clock, draft)
+
+
+def finish(settings: Settings, engine: sa.Engine, clock: Clock) -> list[int]:
+    """End what somebody began to publish and was stopped in; answers the sequences. Old staged folders are cleared."""
+    with engine.connect() as connection:
+        query = sa.select(PUBLICATIONS).where(PUBLICATIONS.c.placed_at.is_(None)).order_by(PUBLICATIONS.c.sequence)
+        waiting = connection.execute(query).all()
+    for row in waiting:
+        _place(settings, engine, row.sequence, row.staged_name, row.file_names, clock)
+    _clear_abandoned(settings, clock)
+    return [row.sequence for row in waiting]
+
+
+def hand_over(settings: Settings, clock: Clock, environ: Mapping[str, str] = os.environ) -> HandOver:
+    """Copy files to targets that lack them, and deliver the webhooks that are due; one trouble holds up no other."""
+    suspension_file = read_suspension_file(settings.suspension_path)
+    with open_ledger(settings) as engine:
+        finish(settings, engine, clock)
+        copied, troubles = _copy(settings, engine, suspension_file, clock, environ)
+        endpoints = {endpoint.code: endpoint.url for endpoint in suspension_file.webhooks}
+        report = DeliveryReport()
+        if endpoints:
+            try:
+                receivers = open_receivers(endpoints, environ.get("REGUA_WEBHOOK_SECRET"), settings, clock)
+                report = deliver_due(engine, receivers, clock)
+            except InputError as error:
+                troubles.append(str(error))
+    return HandOver(copied, tuple(troubles), report)
+
+
+def _publish_proved(
+    settings: Settings,
+    engine: sa.Engine,
+    proposal: Proposal,
+    clock: Clock,
+    *,
+    kind_code: str,
+    is_held: bool,
+    decided_at: datetime | None = None,
+) -> Published:
+    as_of = proposal.as_of
+    require_today(settings, as_of, clock)
+    suspension_file = read_suspension_file(settings.suspension_path)
+    finish(settings, engine, clock)
+    note_new_payments(settings, engine, as_of, clock)
+    with engine.connect() as connection:
+        before = read_standings(connection)
+        listings = read_listings(connection)
+    with reading(settings) as warehouse:
+        night = read_found_night(warehouse, as_of, read_dispatch_file(settings.dispatch_path))
+        if night.known_at != proposal.known_at:
+            raise InputError(
+                f"The night of {as_of} was run again since proposal {proposal.number} was proved. Prove it again."
+            )
+        listed_ids = [listing.candidate.invoice_id for listing in listings]
+        fates = invoice_fates(warehouse, [*suspending_invoice_ids(before.values()), *listed_ids])
+        merged = merged_customers(warehouse, customer_ids_of(night, before))
+        began = {fate.settled_date or as_of for fate in fates.values()} | {as_of}
+        remove_by = last_business_days(warehouse, began, suspension_file.bureau.removal_business_days)
+    proved = frozenset() if is_held else frozenset(proposal.proved_subscription_ids)
+    once_key = {"daily": f"daily:{as_of}"}.get(kind_code, f"{kind_code}:{proposal.number}")
+
+    def draft(connection: sa.Connection, now: datetime) -> _Draft:
+        if kind_code == "daily" and (published := daily_sequence(connection, as_of)) is not None:
+            raise InputError(f"The list of {as_of} was published already (sequence {published}).")
+        current = read_standings(connection)
+        news = look_for_news(connection, known_fact_numbers(connection, as_of), merged, now, local_day(now))
+        held = {found.subscription_id for found in night.founds} - proved
+        entries = entries_of(night, current, fates, news, held)
+        added, kept = _bureau(night, read_listings(connection), fates, news, remove_by, proposal, is_held=is_held)
+        if kind_code == "approved":
+            _decide(connection, proposal, "approved", str(proposal.author_id), decided_at or now, now)
+        else:
+            connection.execute(
+                sa.update(PROPOSALS)
+                .where(PROPOSALS.c.proposal_number == proposal.number)
+                .values(state_code="published")
+            )
+        return _Draft(
+            kind_code,
+            as_of,
+            night.known_at,
+            entries,
+            current,
+            proposal.held_count if is_held else 0,
+            reason=proposal.reason,
+            author_id=proposal.author_id,
+            once_key=once_key,
+            added=added,
+            listings=kept,
+        )
+
+    published = _record(settings, engine, suspension_file, clock, draft)
+    assert published is not None  # noqa: S101 - a proved list is published even where it changes nothing
+    return published
+
+
+def _bureau(
+    night: FoundNight,
+    listings: Sequence[Listing],
+    fates: Mapping[str, InvoiceFate],
+    news: News,
+    remove_by: Mapping[date, date],
+    proposal: Proposal,
+    *,
+    is_held: bool,
+) -> tuple[list[Candidate], list[Listing]]:
+    listed_ids = {listing.candidate.invoice_id for listing in listings}
+    added = [
+        candidate
+        for candidate in new_candidates(night, listed_ids, news)
+        if not is_held and candidate.invoice_id in proposal.proved_invoice_ids
+    ]
+    unknown = InvoiceFate("over_threshold")
+    kept = [
+        removal_of(listing, fates.get(listing.candidate.invoice_id, unknown), night.as_of, remove_by)
+        for listing in listings
+    ]
+    return added, kept
+
+
+def _record(
+    settings: Settings,
+    engine: sa.Engine,
+    suspension_file: SuspensionFile,
+    clock: Clock,
+    make: Callable[[sa.Connection, datetime], _Draft | None],
+) -> Published | None:
+    """Stage and record in one transaction, alone: of two at once the second sees what the first has published."""
+    staged = settings.suspensions_dir / f"{_STAGING}{uuid.uuid4().hex}"
+    is_recorded = False
+    try:
+        with writing_messages(engine) as connection:
+            now = clock()
+            draft = make(connection, now)
+            if draft is None:
+                return None
+            last = last_publication(connection)
+            sequence = (last.sequence if last else 0) + 1
+            edition = _next_edition(connection, draft.as_of)
+            publication = Publication(
+                sequence=sequence,
+                as_of=draft.as_of,
+                edition=edition,
+                kind_code=draft.kind_code,
+                known_at=draft.known_at,
+                valid_until=_valid_until(draft.as_of, suspension_file.valid_hours),
+            )
+            lists = BureauLists(draft.added, [one for one in draft.listings if one.state_code == "removal_due"])
+            manifest = stage(staged, publication, draft.entries, lists, has_bom=suspension_file.has_bom)
+            without = sum(not entry.has_access for entry in draft.entries)
+            suspended = sum(entry.change_code is Change.SUSPEND for entry in draft.entries)
+            back = sum(entry.change_code is Change.REACTIVATE for entry in draft.entries)
+            connection.execute(
+                sa.insert(PUBLICATIONS).values(
+                    sequence=sequence,
+                    as_of_date=draft.as_of,
+                    edition=edition,
+                    kind_code=draft.kind_code,
+                    reason=draft.reason,
+                    author_id=draft.author_id,
+                    once_key=draft.once_key,
+                    known_at=draft.known_at,
+                    recorded_at=now,
+                    valid_until=publication.valid_until,
+                    staged_name=staged.name,
+                    file_names=list(manifest.names),
+                    manifest_sha256=manifest.sha256,
+                    without_access_count=without,
+                    suspended_count=suspended,
+                    reactivated_count=back,
+                    held_count=draft.held_count,
+                )
+            )
+            _keep_standings(connection, draft, sequence, now)
+            _keep_listings(connection, draft, sequence)
+            detail = {
+                "sequence": sequence,
+                "as_of": draft.as_of.isoformat(),
+                "manifest": manifest.sha256,
+                "author": draft.author_id,
+            }
+            append_events(connection, [MessageEvent("suspensions", reason_code=draft.kind_code, detail=detail)], now)
+        is_recorded = True
+    finally:
+        if not is_recorded:
+            shutil.rmtree(staged, ignore_errors=True)
+    _place(settings, engine, sequence, staged.name, list(manifest.names), clock)
+    return Published(
+        sequence, draft.as_of, draft.kind_code, manifest.names[-1], without, suspended, back, draft.held_count
+    )
+
+
+def _next_edition(connection: sa.Connection, as_of: date) -> int:
+    query = sa.select(sa.func.max(PUBLICATIONS.c.edition)).where(PUBLICATIONS.c.as_of_date == as_of)
+    return int(connection.execute(query).scalar_one() or 0) + 1
+
+
+def _valid_until(as_of: date, hours: int) -> datetime:
+    return to_utc(datetime.combine(as_of, time.min, LOCAL)) + timedelta(hours=hours)
+
+
+def _keep_standings(connection: sa.Connection, draft: _Draft, sequence: int, now: datetime) -> None:
+    changes = []
+    for entry in draft.entries:
+        before = draft.before.get(entry.subscription_id)
+        standing_before = before.standing_code if before else "regular"
+        event = event_of(entry, before, sequence, draft.as_of, now)
+        if standing_before != entry.standing_code or event is not None:
+            changes.append(
+                {
+                    "sequence": sequence,
+                    "subscription_id": entry.subscription_id,
+                    "customer_id": entry.customer_id,
+                    "as_of_date": draft.as_of,
+                    "standing_before_code": standing_before,
+                    "standing_code": entry.standing_code,
+                    "change_code": entry.change_code,
+                    "reason_code": entry.reason_code,
+                    "event": None if event is None else event.to_json(),
+                }
+            )
+    if changes:
+        connection.execute(sa.insert(CHANGES), changes)
+    connection.execute(sa.delete(STANDINGS))
+    rows = [
+        {
+            "subscription_id": entry.subscription_id,
+            "customer_id": entry.customer_id,
+            "standing_code": entry.standing_code,
+            "has_access": entry.has_access,
+            "entry": entry.to_json(),
+            "sequence": sequence,
+        }
+        for entry in draft.entries
+        if entry.standing_code != "regular"
+    ]
+    if rows:
+        connection.execute(sa.insert(STANDINGS), rows)
+
+
+def _keep_listings(connection: sa.Connection, draft: _Draft, sequence: int) -> None:
+    if draft.added:
+        connection.execute(
+            sa.insert(LISTINGS),
+            [
+                {
+                    "invoice_id": one.invoice_id,
+                    "listed_sequence": sequence,
+                    "customer_id": one.customer_id,
+                    "listed_date": draft.as_of,
+                    "balance_amount": one.balance_amount,
+                    "currency_code": one.currency_code,
+                    "due_date": one.due_date,
+                    "notice_id": one.notice_id,
+                    "notice_delivered_date": one.notice_delivered_date,
+                    "state_code": "listed",
+                }
+                for one in draft.added
+            ],
+        )
+    for listing in draft.listings:
+        if listing.state_code == "removal_due":
+            connection.execute(
+                sa.update(LISTINGS)
+                .where(
+                    LISTINGS.c.invoice_id == listing.candidate.invoice_id,
+                    LISTINGS.c.listed_sequence == listing.listed_sequence,
+                    LISTINGS.c.state_code == "listed",
+                )
+                .values(
+                    state_code="removal_due",
+                    removal_reason_code=listing.removal_reason_code,
+                    removal_from_date=listing.removal_from_date,
+                    remove_by_date=listing.remove_by_date,
+                )
+            )
+
+
+def _decide(
+    connection: sa.Connection, proposal: Proposal, state_code: str, author: str, decided_at: datetime, now: datetime
+) -> None:
+    updated = connection.execute(
+        sa.update(PROPOSALS)
+        .where(PROPOSALS.c.proposal_number == proposal.number, PROPOSALS.c.state_code == "published")
+        .values(state_code=state_code, decided_at=decided_at, decided_by=author)
+    ).rowcount
+    if updated != 1:
+        raise InputError(f"Somebody else has decided on proposal {proposal.number} just now.")
+    detail = {"proposal": proposal.number, "author": author, "decided_at": decided_at.isoformat()}
+    append_events(connection, [MessageEvent("suspensions", reason_code=state_code, detail=detail)], now)
+
+
+def _place(
+    settings: Settings, engine: sa.Engine, sequence: int, staged_name: str, names: Sequence[str], clock: Clock
+) -> None:
+    suspension_file = read_suspension_file(settings.suspension_path)
+    place(settings.suspensions_dir / staged_name, settings.suspensions_dir, names)
+    with writing_messages(engine) as connection:
+        now = clock()
+        updated = connection.execute(
+            sa.update(PUBLICATIONS)
+            .where(PUBLICATIONS.c.sequence == sequence, PUBLICATIONS.c.placed_at.is_(None))
+            .values(placed_at=now)
+        ).rowcount
+        if updated:
+            query = sa.select(CHANGES.c.event).where(CHANGES.c.sequence == sequence).order_by(CHANGES.c.subscription_id)
+            events = [
+                event_from_json(written) for written in connection.execute(query).scalars() if written is not None
+            ]
+            enqueue_events(connection, events, [endpoint.code for endpoint in suspension_file.webhooks], now)
+    shutil.rmtree(settings.suspensions_dir / staged_name, ignore_errors=True)
+
+
+def _copy(
+    settings: Settings, engine: sa.Engine, suspension_file: SuspensionFile, clock: Clock, environ: Mapping[str, str]
+) -> tuple[int, list[str]]:
+    copied, troubles = 0, []
+    for target in suspension_file.targets:
+        with engine.connect() as connection:
+            done = sa.select(COPIES.c.sequence).where(
+                COPIES.c.target_code == target.code, COPIES.c.copied_at.is_not(None)
+            )
+            query = (
+                sa.select(PUBLICATIONS.c.sequence, PUBLICATIONS.c.file_names)
+                .where(PUBLICATIONS.c.placed_at.is_not(None), PUBLICATIONS.c.sequence.not_in(done))
+                .order_by(PUBLICATIONS.c.sequence)
+            )
+            waiting = connection.execute(query).all()
+        for row in waiting:
+            reason: str | None = None
+            try:
+                open_target(target.url, environ).deliver(settings.suspensions_dir, row.file_names)
+                copied += 1
+            except ReguaError as error:
+                reason = str(error)
+                troubles.append(f"{target.code}, sequence {row.sequence}: {reason}")
+            _keep_copy(engine, row.sequence, target.code, reason, clock)
+            if reason is not None:
+                break
+    return copied, troubles
+
+
+def _keep_copy(engine: sa.Engine, sequence: int, target_code: str, reason: str | None, clock: Clock) -> None:
+    with writing_messages(engine) as connection:
+        where = (COPIES.c.sequence == sequence, COPIES.c.target_code == target_code)
+        values: dict[str, Any] = {
+            "last_reason": reason and reason[:500],
+            "copied_at": None if reason else clock(),
+        }
+        found = connection.execute(
+            sa.update(COPIES).where(*where).values(attempt_count=COPIES.c.attempt_count + 1, **values)
+        ).rowcount
+        if not found:
+            connection.execute(
+                sa.insert(COPIES).values(sequence=sequence, target_code=target_code, attempt_count=1, **values)
+            )
+
+
+def _clear_abandoned(settings: Settings, clock: Clock) -> None:
+    before = (clock() - _ABANDONED_AFTER).replace(tzinfo=UTC).timestamp()
+    for folder in settings.suspensions_dir.glob(f"{_STAGING}*"):
+        if folder.stat().st_mtime < before:
+            shutil.rmtree(folder, ignore_errors=True)
