@@ -32,7 +32,7 @@ def summarise(
     if over:
         lines += ["**Por que você é perguntado:** " + "; ".join(over) + ".", ""]
         lines += [
-            "Se você aprovar, estas assinaturas perdem o acesso agora. Se recusar, ou não responder a tempo, nada "
+            "Se você aprovar, o que passou do limite é publicado agora. Se recusar, ou não responder a tempo, nada "
             "disto é publicado. Quem volta a ter acesso não espera por você.",
             "",
         ]
@@ -43,7 +43,7 @@ def summarise(
         f"| Sem acesso até aqui ({since}) | {without_before} |",
         f"| Perdem o acesso | **{len(suspended)}** |",
         f"| Voltam a ter acesso | {back} |",
-        f"| Ficam sem acesso | {without_now} |",
+        f"| Sem acesso depois disto | {without_now} |",
         f"| Inclusões no bureau de crédito | {len(added)} |",
         f"| Assinaturas ativas | {night.active_count} |",
         *(f"| Saldo dos que perdem o acesso ({code}) | {_money(total)} |" for code, total in _totals(suspended)),

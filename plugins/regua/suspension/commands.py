@@ -36,8 +36,8 @@ def publish_command(as_of: date | None) -> None:
     if proposal.held_count:
         click.echo(f"\n{proposal.summary}\n")
         click.echo(
-            f"Held: {len(proposal.proved_subscription_ids)} suspensions, {len(proposal.proved_invoice_ids)} debts for "
-            f"the bureau. To publish them: regua suspensions approve {proposal.number} --author WHO"
+            f"Held: {len(proposal.held_subscription_ids)} suspensions, {len(proposal.held_invoice_ids)} debts for the "
+            f"bureau. To publish them: regua suspensions approve {proposal.number} --author WHO"
         )
 
 

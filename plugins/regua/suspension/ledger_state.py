@@ -19,9 +19,9 @@ from regua.suspension.standing import Entry
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What a night found and what was proved of it; what is held waits for a person.
+    """What a night found and what was proved of it. What is above its caps is held until a person says a word.
 
-    `summary` is what that person reads, in Portuguese; `over` names the caps that are passed.
+    `summary` is what that person reads, in Portuguese.
     """
 
     number: int
@@ -32,20 +32,30 @@ class Proposal:
     author_id: str | None
     proved_subscription_ids: tuple[str, ...]
     proved_invoice_ids: tuple[str, ...]
-    over: tuple[str, ...]
+    holds_suspensions: bool
+    holds_listings: bool
     summary: str
     state_code: str = "open"
 
     @property
+    def held_subscription_ids(self) -> tuple[str, ...]:
+        return self.proved_subscription_ids if self.holds_suspensions else ()
+
+    @property
+    def held_invoice_ids(self) -> tuple[str, ...]:
+        return self.proved_invoice_ids if self.holds_listings else ()
+
+    @property
     def held_count(self) -> int:
-        return len(self.proved_subscription_ids) + len(self.proved_invoice_ids) if self.over else 0
+        return len(self.held_subscription_ids) + len(self.held_invoice_ids)
 
     def content(self) -> dict[str, Any]:
         return {
             "author_id": self.author_id,
             "proved_subscription_ids": list(self.proved_subscription_ids),
             "proved_invoice_ids": list(self.proved_invoice_ids),
-            "over": list(self.over),
+            "holds_suspensions": self.holds_suspensions,
+            "holds_listings": self.holds_listings,
             "summary": self.summary,
         }
 
@@ -109,7 +119,8 @@ def read_proposal(connection: sa.Connection, number: int) -> Proposal:
         author_id=content["author_id"],
         proved_subscription_ids=tuple(content["proved_subscription_ids"]),
         proved_invoice_ids=tuple(content["proved_invoice_ids"]),
-        over=tuple(content["over"]),
+        holds_suspensions=content["holds_suspensions"],
+        holds_listings=content["holds_listings"],
         summary=content["summary"],
         state_code=row.state_code,
     )

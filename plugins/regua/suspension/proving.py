@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from statistics import fmean
@@ -88,7 +88,9 @@ def prove(
             news = look_for_news(connection, known_fact_numbers(connection, as_of), merged, now, local_day(now))
             entries = entries_of(night, before, fates, news)
             added = new_candidates(night, {listing.candidate.invoice_id for listing in listings}, news)
-            over = tuple(_passed_caps(connection, suspension_file.caps, night, entries, added))
+            caps = suspension_file.caps
+            counts_before = _counts_before(connection, as_of, caps.band.days)
+            over = passed_caps(caps, night.active_count, entries, len(added), counts_before)
             last = last_publication(connection)
         _require_green_gate(settings, night, entries, added, clock)
         suspended = [entry for entry in entries if entry.change_code is Change.SUSPEND]
@@ -101,8 +103,9 @@ def prove(
             author_id=author,
             proved_subscription_ids=tuple(entry.subscription_id for entry in suspended),
             proved_invoice_ids=tuple(candidate.invoice_id for candidate in added),
-            over=over,
-            summary=summarise(night, before, entries, added, over, last),
+            holds_suspensions=bool(over.suspensions),
+            holds_listings=bool(over.listings),
+            summary=summarise(night, before, entries, added, (*over.suspensions, *over.listings), last),
         )
         return _keep(engine, proposal, clock)
 
@@ -154,30 +157,44 @@ def _said(level: tuple[str, str, tuple[str, ...], date | None] | None) -> str:
     return f"{level[1]} of {level[0]}, by {', '.join(level[2]) or 'no invoice'}" if level else "regular"
 
 
-def _passed_caps(
-    connection: sa.Connection, caps: Caps, night: FoundNight, entries: Sequence[Entry], added: Sequence[Candidate]
-) -> Iterable[str]:
-    """Each cap that is passed, as a sentence for a person."""
-    share = int(Decimal(night.active_count) * caps.new_suspensions_pct_of_active / 100)
-    limit = max(caps.new_suspensions, share)
+@dataclass(frozen=True, slots=True)
+class PassedCaps:
+    """Why suspensions, and why listings, wait for a person; as sentences for that person."""
+
+    suspensions: tuple[str, ...]
+    listings: tuple[str, ...]
+
+
+def passed_caps(
+    caps: Caps, active_count: int, entries: Sequence[Entry], added_count: int, counts_before: Sequence[int]
+) -> PassedCaps:
+    """`counts_before` are the subscriptions without access on the lists of the last days."""
+    limit = max(caps.new_suspensions, int(Decimal(active_count) * caps.new_suspensions_pct_of_active / 100))
     new_count = sum(entry.change_code is Change.SUSPEND for entry in entries)
+    suspensions = []
     if new_count > limit:
-        yield f"{new_count} novas suspensões, e o limite é {limit}"
-    if len(added) > limit:
-        yield f"{len(added)} novas inclusões no bureau de crédito, e o limite é {limit}"
-    total = sum(not entry.has_access for entry in entries)
+        suspensions.append(f"{new_count} novas suspensões, e o limite é {limit}")
+    if new_count and len(counts_before) >= caps.band.from_lists:
+        total = sum(not entry.has_access for entry in entries)
+        mean = fmean(counts_before)
+        width = max(mean * caps.band.pct / 100, float(caps.band.subscriptions))
+        if abs(total - mean) > width:
+            suspensions.append(
+                f"{total} assinaturas sem acesso, e a média das últimas {len(counts_before)} listas é {mean:.0f} "
+                f"(± {width:.0f})"
+            )
+    is_over = added_count > limit
+    listings = (f"{added_count} novas inclusões no bureau de crédito, e o limite é {limit}",) if is_over else ()
+    return PassedCaps(tuple(suspensions), listings)
+
+
+def _counts_before(connection: sa.Connection, as_of: date, days: int) -> list[int]:
     query = sa.select(PUBLICATIONS.c.without_access_count).where(
         PUBLICATIONS.c.kind_code == "daily",
-        PUBLICATIONS.c.as_of_date < night.as_of,
-        PUBLICATIONS.c.as_of_date >= night.as_of - timedelta(days=caps.band.days),
+        PUBLICATIONS.c.as_of_date < as_of,
+        PUBLICATIONS.c.as_of_date >= as_of - timedelta(days=days),
     )
-    counts: list[int] = list(connection.execute(query).scalars())
-    if len(counts) < caps.band.from_lists or not new_count:
-        return
-    mean = fmean(counts)
-    width = max(mean * caps.band.pct / 100, float(caps.band.subscriptions))
-    if abs(total - mean) > width:
-        yield f"{total} assinaturas sem acesso, e a média das últimas {len(counts)} listas é {mean:.0f} (± {width:.0f})"
+    return list(connection.execute(query).scalars())
 
 
 def _require_green_gate(

@@ -118,8 +118,15 @@ def publish(settings: Settings, proposal_number: int, clock: Clock) -> Published
     with open_ledger(settings) as engine:
         with engine.connect() as connection:
             proposal = read_proposal(connection, proposal_number)
-        held = proposal.held_count > 0
-        return _publish_proved(settings, engine, proposal, clock, kind_code=proposal.kind_code, is_held=held)
+        return _publish_proved(
+            settings,
+            engine,
+            proposal,
+            clock,
+            kind_code=proposal.kind_code,
+            subscription_ids=frozenset(proposal.proved_subscription_ids) - {*proposal.held_subscription_ids},
+            invoice_ids=frozenset(proposal.proved_invoice_ids) - {*proposal.held_invoice_ids},
+        )
 
 
 def publish_approved(
@@ -137,9 +144,15 @@ def publish_approved(
                 f"Proposal {proposal_number} is {proposal.state_code} and holds {proposal.held_count}: nothing of it "
                 "waits for a word."
             )
-        decided = replace(proposal, author_id=author)
         return _publish_proved(
-            settings, engine, decided, clock, kind_code="approved", is_held=False, decided_at=decided_at
+            settings,
+            engine,
+            replace(proposal, author_id=author),
+            clock,
+            kind_code="approved",
+            subscription_ids=frozenset(proposal.held_subscription_ids),
+            invoice_ids=frozenset(proposal.held_invoice_ids),
+            decided_at=decided_at,
         )
 
 
@@ -216,9 +229,11 @@ def _publish_proved(
     clock: Clock,
     *,
     kind_code: str,
-    is_held: bool,
+    subscription_ids: frozenset[str],
+    invoice_ids: frozenset[str],
     decided_at: datetime | None = None,
 ) -> Published:
+    """Take access away from these alone, and list these debts alone; give back whatever is due."""
     as_of = proposal.as_of
     require_today(settings, as_of, clock)
     suspension_file = read_suspension_file(settings.suspension_path)
@@ -238,7 +253,6 @@ def _publish_proved(
         merged = merged_customers(warehouse, customer_ids_of(night, before))
         began = {fate.settled_date or as_of for fate in fates.values()} | {as_of}
         remove_by = last_business_days(warehouse, began, suspension_file.bureau.removal_business_days)
-    proved = frozenset() if is_held else frozenset(proposal.proved_subscription_ids)
     once_key = {"daily": f"daily:{as_of}"}.get(kind_code, f"{kind_code}:{proposal.number}")
 
     def draft(connection: sa.Connection, now: datetime) -> _Draft:
@@ -246,9 +260,9 @@ def _publish_proved(
             raise InputError(f"The list of {as_of} was published already (sequence {published}).")
         current = read_standings(connection)
         news = look_for_news(connection, known_fact_numbers(connection, as_of), merged, now, local_day(now))
-        held = {found.subscription_id for found in night.founds} - proved
+        held = {found.subscription_id for found in night.founds} - subscription_ids
         entries = entries_of(night, current, fates, news, held)
-        added, kept = _bureau(night, read_listings(connection), fates, news, remove_by, proposal, is_held=is_held)
+        added, kept = _bureau(night, read_listings(connection), fates, news, remove_by, invoice_ids)
         if kind_code == "approved":
             _decide(connection, proposal, "approved", str(proposal.author_id), decided_at or now, now)
         else:
@@ -263,7 +277,7 @@ def _publish_proved(
             night.known_at,
             entries,
             current,
-            proposal.held_count if is_held else 0,
+            0 if kind_code == "approved" else proposal.held_count,
             reason=proposal.reason,
             author_id=proposal.author_id,
             once_key=once_key,
@@ -282,16 +296,10 @@ def _bureau(
     fates: Mapping[str, InvoiceFate],
     news: News,
     remove_by: Mapping[date, date],
-    proposal: Proposal,
-    *,
-    is_held: bool,
+    invoice_ids: frozenset[str],
 ) -> tuple[list[Candidate], list[Listing]]:
     listed_ids = {listing.candidate.invoice_id for listing in listings}
-    added = [
-        candidate
-        for candidate in new_candidates(night, listed_ids, news)
-        if not is_held and candidate.invoice_id in proposal.proved_invoice_ids
-    ]
+    added = [one for one in new_candidates(night, listed_ids, news) if one.invoice_id in invoice_ids]
     unknown = InvoiceFate("over_threshold")
     kept = [
         removal_of(listing, fates.get(listing.candidate.invoice_id, unknown), night.as_of, remove_by)
@@ -308,6 +316,8 @@ def _record(
     make: Callable[[sa.Connection, datetime], _Draft | None],
 ) -> Published | None:
     """Stage and record in one transaction, alone: of two at once the second sees what the first has published."""
+    # Links by which somebody's debt can be paid lie there.
+    settings.suspensions_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     staged = settings.suspensions_dir / f"{_STAGING}{uuid.uuid4().hex}"
     is_recorded = False
     try:
@@ -374,7 +384,8 @@ def _record(
 
 def _next_edition(connection: sa.Connection, as_of: date) -> int:
     query = sa.select(sa.func.max(PUBLICATIONS.c.edition)).where(PUBLICATIONS.c.as_of_date == as_of)
-    return int(connection.execute(query).scalar_one() or 0) + 1
+    newest: int | None = connection.execute(query).scalar_one()
+    return (newest or 0) + 1
 
 
 def _valid_until(as_of: date, hours: int) -> datetime:
@@ -486,9 +497,8 @@ def _place(
         ).rowcount
         if updated:
             query = sa.select(CHANGES.c.event).where(CHANGES.c.sequence == sequence).order_by(CHANGES.c.subscription_id)
-            events = [
-                event_from_json(written) for written in connection.execute(query).scalars() if written is not None
-            ]
+            written: list[dict[str, Any] | None] = list(connection.execute(query).scalars())
+            events = [event_from_json(event) for event in written if event is not None]
             enqueue_events(connection, events, [endpoint.code for endpoint in suspension_file.webhooks], now)
     shutil.rmtree(settings.suspensions_dir / staged_name, ignore_errors=True)
 
@@ -496,7 +506,8 @@ def _place(
 def _copy(
     settings: Settings, engine: sa.Engine, suspension_file: SuspensionFile, clock: Clock, environ: Mapping[str, str]
 ) -> tuple[int, list[str]]:
-    copied, troubles = 0, []
+    copied = 0
+    troubles: list[str] = []
     for target in suspension_file.targets:
         with engine.connect() as connection:
             done = sa.select(COPIES.c.sequence).where(
