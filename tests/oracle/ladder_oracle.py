@@ -4,7 +4,8 @@ It is written from that page, from docs/how-to/policies.md and from the data con
 mended by looking at the SQL: where both derive from one text, a difference shows a fault of one of them or a gap in the
 text; where one derives from the other, it shows nothing.
 
-Nothing here is fast. Every rule is looked up afresh from the rows, in the words of the page.
+Nothing here is fast. Every rule is looked up afresh from the rows, in the words of the page. Of levels and the credit
+bureau (docs/reference/suspension.md) the production has a second derivation: that one is held against the SQL.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from typing import Any
 
 from regua.policy.policies import EffectiveVersion, Policies
 from regua.policy.policy_file import PHASES, AppliesTo, Conditions, Offer, Step, minutes_of
+from regua.suspension.raw_facts import RawFacts, Rejections
+from regua.suspension.second_derivation import Derivation, derive
 from regua.transform.bank_calendar import bank_holidays
 
 Row = Mapping[str, Any]
@@ -31,7 +34,6 @@ NO_MONEY = Decimal("0.00")
 BANK_CALENDAR = "br-bank"
 MOST_LINKS = 8
 MOBILE_LENGTH = len("+5511912345678")
-STANDINGS = ("regular", "notice", "suspended", "cancellation_proposed")
 CONTACT_TYPES = {
     "email": "email",
     "call": "phone",
@@ -108,9 +110,10 @@ class Message:
 
 @dataclass(frozen=True)
 class Standing:
-    standing_code: str
+    level_code: str
     is_bureau_candidate: bool
     is_feed_stale: bool
+    unlocked_until_date: date | None
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,6 @@ class PastDecision:
     as_of: date
     invoice_id: str
     step_code: str
-    notice_code: str | None
     decision: Decision
 
 
@@ -200,10 +202,8 @@ class Use:
 
     step_code: str
     channel_code: str
-    was_sent: bool
     has_bounced: bool
     recorded_offset: int | None
-    recorded_notice: str | None
 
 
 @dataclass(frozen=True)
@@ -879,10 +879,8 @@ def uses_of(night: Night, debt: Debt) -> list[Use]:
         Use(
             step_code=past.step_code,
             channel_code=past.decision.channel_code,
-            was_sent=past.decision.outcome_code == "eligible",
             has_bounced=(past.step_code, past.decision.channel_code) in bounces,
             recorded_offset=past.decision.offset_days,
-            recorded_notice=past.notice_code,
         )
         for past in decisions
         if past.decision.outcome_code == "holdout" or was_sent(night, past)
@@ -891,11 +889,9 @@ def uses_of(night: Night, debt: Debt) -> list[Use]:
         Use(
             step_code=row["step_code"],
             channel_code=row["channel_code"],
-            was_sent=True,
             has_bounced=(row["step_code"], row["channel_code"]) in bounces,
-            # A touch says neither. Where a decision of this system stands behind it, that one is there for itself.
+            # A touch does not say. Where a decision of this system stands behind it, that one is there for itself.
             recorded_offset=None,
-            recorded_notice=None,
         )
         for row in touches
     ]
@@ -906,12 +902,6 @@ def offset_of(version: EffectiveVersion, use: Use) -> int | None:
     """Where a used step stands now; where it stood, when the version has it no more."""
     step = step_named(version, use.step_code)
     return use.recorded_offset if step is None else step.offset_days
-
-
-def notice_of(version: EffectiveVersion, use: Use) -> str | None:
-    """What a used step announces now; or what it announced when it was sent, where it announces nothing any more."""
-    step = step_named(version, use.step_code)
-    return (None if step is None else step.notice) or use.recorded_notice
 
 
 def contact_days(night: Night, contact_id: str) -> set[date]:
@@ -1290,71 +1280,47 @@ def waived_pct(night: Night, debt: Debt) -> Decimal:
 
 
 def standings_of(night: Night) -> dict[str, Standing]:
-    past_due = [debt for debt in night.open_debts if debt.is_past_due]
+    """Of whoever has something past due: levels as the production's own second derivation has them."""
+    derivation = derivation_of(night)
+    past_due: dict[str, list[Debt]] = {}
+    for debt in night.open_debts:
+        if debt.is_past_due:
+            past_due.setdefault(debt.contact_id, []).append(debt)
     return {
-        contact_id: standing_of(night, contact_id, [debt for debt in past_due if debt.contact_id == contact_id])
-        for contact_id in {debt.contact_id for debt in past_due}
+        contact_id: Standing(
+            level_code=derivation.customer_levels.get(contact_id, "regular"),
+            is_bureau_candidate=any(debt.invoice_id in derivation.bureau_invoice_ids for debt in debts),
+            is_feed_stale=any(has_stale_feed(night, debt) for debt in debts),
+            unlocked_until_date=unlocked_until(night, contact_id),
+        )
+        for contact_id, debts in past_due.items()
     }
 
 
-def standing_of(night: Night, contact_id: str, past_due: Sequence[Debt]) -> Standing:
-    # A stale feed takes no invoice out; the row is only marked.
-    counted = [debt for debt in past_due if night.holds[debt.invoice_id] in (None, "stale_feed")]
-    level = max((level_of(night, debt) for debt in counted), default=0)
-    is_bureau_candidate = any(is_for_bureau(night, debt) for debt in counted)
-    is_feed_stale = any(has_stale_feed(night, debt) for debt in past_due)
-    return Standing(STANDINGS[level], is_bureau_candidate, is_feed_stale)
-
-
-def level_of(night: Night, debt: Debt) -> int:
-    """Place in STANDINGS that one invoice brings its customer to."""
-    thresholds = night.versions[debt.invoice_id].content.thresholds
-    if is_suspended(night, debt):
-        return STANDINGS.index("cancellation_proposed" if is_above(debt, thresholds.cancel_after_days) else "suspended")
-    return STANDINGS.index("notice" if is_above(debt, thresholds.banner_after_days) else "regular")
-
-
-def is_above(debt: Debt, threshold: int | None) -> bool:
-    return threshold is not None and debt.days_past_due > threshold
-
-
-def is_suspended(night: Night, debt: Debt) -> bool:
-    version = night.versions[debt.invoice_id]
-    thresholds = version.content.thresholds
-    if not is_above(debt, thresholds.suspend_after_days):
-        return False
-    threshold_day = days_after(debt.due_date, thresholds.suspend_after_days)
-    grace = business_days_between(threshold_day, night.as_of, debt.calendar_code)
-    was_announced = any(
-        use.was_sent and not use.has_bounced and notice_of(version, use) == "suspension" for use in uses_of(night, debt)
+def derivation_of(night: Night) -> Derivation:
+    """What docs/reference/suspension.md makes of the rows alone: nothing that earlier days decided is part of it."""
+    of_payments = _rejected(night, ("payments", "credits"), "invoice_key_text")
+    rejections = Rejections(
+        customer_ids=frozenset(_rejected(night, ("customers",), "key_text")),
+        invoice_ids=frozenset({*_rejected(night, ("invoices",), "key_text"), *of_payments}),
     )
-    return (
-        grace >= thresholds.suspension_grace_business_days
-        and has_suspension_clause(night, debt) is True
-        and was_announced
-        and not is_unlocked(night, debt)
-    )
+    return derive(RawFacts(night.portfolio.rows, holidays(), rejections), night.policies, night.as_of)
 
 
-def is_unlocked(night: Night, debt: Debt) -> bool:
-    return any(
-        is_said_of(night.customers, row, debt.contact_id) and holds_on(row, night.as_of)
-        for row in night.portfolio.of("trust_unlocks")
-    )
+def _rejected(night: Night, entities: Sequence[str], key: str) -> Iterator[str]:
+    for row in night.portfolio.rejections:
+        if row["entity"] in entities and row.get(key) is not None:
+            yield row[key]
 
 
-def is_for_bureau(night: Night, debt: Debt) -> bool:
-    version = night.versions[debt.invoice_id]
-    thresholds = version.content.thresholds
-    if not is_above(debt, thresholds.bureau_after_days):
-        return False
-    notices = {use.step_code for use in uses_of(night, debt) if notice_of(version, use) == "credit_bureau"}
-    latest = days_after(night.as_of, -thresholds.notice_age_days)
-    return any(
-        row["step_code"] in notices
-        and row["fate_code"] == "delivered"
-        and (row.get("delivered_date") or row["planned_date"]) <= latest
-        for row in touches_of(night, debt)
+def unlocked_until(night: Night, contact_id: str) -> date | None:
+    return max(
+        (
+            row["valid_to_date"]
+            for row in night.portfolio.of("trust_unlocks")
+            if is_said_of(night.customers, row, contact_id) and holds_on(row, night.as_of)
+        ),
+        default=None,
     )
 
 
@@ -1400,10 +1366,7 @@ def decide_night(night: Night) -> tuple[DayResult, list[PastDecision]]:
         standings=standings_of(night),
         signals=night.signals,
     )
-    taken = [
-        PastDecision(night.as_of, *candidate.key, candidate.step.notice, decided[candidate.key])
-        for candidate in candidates
-    ]
+    taken = [PastDecision(night.as_of, *candidate.key, decided[candidate.key]) for candidate in candidates]
     return result, taken
 
 

@@ -64,7 +64,7 @@ def test_the_portfolios_show_every_outcome() -> None:
     for seed in range(EXAMPLES):
         for result in decide_by_oracle(random_recipe(seed).scenario()).values():
             seen.update(decision.outcome_code for decision in result.decisions.values())
-            standings.update(standing.standing_code for standing in result.standings.values())
+            standings.update(standing.level_code for standing in result.standings.values())
             messages += len(result.messages)
     assert set(seen) == WANTED_OUTCOMES
     assert {*standings} == {"regular", "notice", "suspended", "cancellation_proposed"}

@@ -127,8 +127,8 @@ class Calendar:
         return day
 
     def has_between(self, first: date, last: date, count: int, calendar_code: str) -> bool:
-        """Whether so many business days lie between two days, both left out."""
-        return count == 0 or self.after(first, count, calendar_code) < last
+        """Whether so many business days lie between a day and a later one, both left out."""
+        return self.after(first, count, calendar_code) < last
 
 
 class DayFacts:

@@ -164,18 +164,18 @@ def _balance(day: DayFacts, invoice: Row, on: date) -> Decimal:
 
 
 def _cycle_date(day: DayFacts, invoice: Row) -> date:
-    """The due date, or the newest reversal after it of payments that had covered the invoice."""
-    reversals = [
-        payment["reversed_date"]
-        for payment in day.payments.of_invoice(invoice["invoice_id"])
-        # One undone no later than it took effect never covered anything.
-        if payment.get("reversed_date") is not None
-        and payment["payment_date"] < payment["reversed_date"]
-        and payment["currency_code"] == invoice["currency_code"]
-    ]
+    """The due date, or the newest reversal after it, where the invoice was covered until then.
+
+    Of an invoice that is open again: whatever else was undone before, the one that opened it came last.
+    """
+    reversals = (payment.get("reversed_date") for payment in day.payments.of_invoice(invoice["invoice_id"]))
     due_date: date = invoice["due_date"]
     return max(
-        (on for on in reversals if due_date < on <= day.as_of and _balance(day, invoice, on - _DAY) <= 0),
+        (
+            on
+            for on in reversals
+            if on is not None and due_date < on <= day.as_of and _balance(day, invoice, on - _DAY) <= 0
+        ),
         default=due_date,
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -137,6 +138,11 @@ def test_the_grace_is_in_business_days_between_both_left_out(
                 "invoices": [{}, NEWER],
                 "payments": [PAID],
             },
+            "prepaid, and more than the period that runs is paid": {
+                "subscriptions": [{"is_prepaid": True}],
+                "invoices": [{}, NEWER],
+                "payments": [PAID | {"amount": Decimal("100.01")}],
+            },
         }
     ),
 )
@@ -248,9 +254,13 @@ class TestCycles:
                 "said in whichever runs": ({}, None, "suspended"),
                 "a part that is taken back begins nothing": ({"amount": Decimal("99.99")}, DUE, "suspended"),
                 "nor what never counted": ({"payment_date": REVERSED}, DUE, "suspended"),
-                "nor what was taken back by the due date": (
-                    *({"payment_date": days_before(40), "reversed_date": DUE}, DUE, "suspended"),
+                "nor what was taken back before the due date": (
+                    *({"payment_date": days_before(40), "reversed_date": days_before(30)}, DUE, "suspended"),
                 ),
+                "nor what will be paid and taken back": (
+                    *({"payment_date": TOMORROW, "reversed_date": days_before(-3)}, DUE, "suspended"),
+                ),
+                "nor what was paid in another currency": ({"currency_code": "USD"}, DUE, "suspended"),
             }
         ),
     )
@@ -279,6 +289,8 @@ class TestCycles:
 HELD_BACK: dict[str, Rows] = {
     "due today": {"invoices": [{"due_date": AS_OF}]},
     "paid": {"payments": [{}]},
+    "paid today": {"payments": [{"payment_date": AS_OF}]},
+    "credited today": {"credits": [{"invoice_id": "i", "applied_date": AS_OF}]},
     "paid in two parts": {"payments": [{"amount": Decimal("40.00")}, {"amount": Decimal("60.00")}]},
     "paid and credited": {
         "payments": [{"amount": Decimal("40.00")}],
@@ -298,6 +310,7 @@ HELD_BACK: dict[str, Rows] = {
     "quarantined: the invoice names an unknown policy": {"invoices": [{"policy_code": "of_nobody"}]},
     "quarantined: the customer names an unknown policy": {"customers": [{"policy_code": "of_nobody"}]},
     "covered by credit": {"credits": [{}]},
+    "covered by credit of today": {"credits": [{"applied_date": AS_OF}]},
     "covered by what was paid in excess": {
         "invoices": [{}, NEWER],
         "payments": [PAID | {"amount": Decimal("200.00")}],
@@ -308,6 +321,7 @@ HELD_BACK: dict[str, Rows] = {
     },
     "prescribed": {"invoices": [{"issue_date": date(2021, 1, 1), "due_date": date(2021, 6, 29)}]},
     "disputed": {"disputes": [{}]},
+    "disputed from today": {"disputes": [{"valid_from_date": AS_OF}]},
     "disputed up to today": {"disputes": [{"valid_to_date": AS_OF}]},
     "under an agreement": {"agreements": [{}], "agreement_invoices": [{}]},
     "under an agreement that is broken tomorrow": {
@@ -329,6 +343,8 @@ HELD_BACK: dict[str, Rows] = {
 COUNTS: dict[str, Rows] = {
     "paid tomorrow": {"payments": [{"payment_date": TOMORROW}]},
     "paid in another currency": {"payments": [{"currency_code": "USD"}]},
+    "credited tomorrow": {"credits": [{"invoice_id": "i", "applied_date": TOMORROW}]},
+    "credited in another currency": {"credits": [{"invoice_id": "i", "currency_code": "USD"}]},
     "paid in part": {"payments": [{"amount": Decimal("94.99")}]},
     "paid, and reversed today": {"payments": [{"reversed_date": AS_OF}]},
     "cancelled tomorrow": {"invoices": [{"cancelled_date": TOMORROW}]},
@@ -406,23 +422,35 @@ def test_what_lies_in_quarantine_holds_back(rejections: Rejections, level: str) 
             ),
             "and on the eighth it counts": ("pix_automatico", date(2026, 6, 1), date(2026, 6, 9), "notice"),
             "a transfer counts at once": ("transfer", date(2026, 6, 5), date(2026, 6, 8), "notice"),
+            "but due on a Saturday it is a Monday's": ("transfer", date(2026, 6, 6), date(2026, 6, 8), "regular"),
+            "and counts from the Tuesday on": ("transfer", date(2026, 6, 6), date(2026, 6, 9), "notice"),
         }
     ),
 )
 def test_what_may_be_under_way_is_in_clearing(method: str, due: date, as_of: date, level: str) -> None:
-    policies = policies_of(thresholds=THRESHOLDS | {"banner_after_days": 2})
+    policies = policies_of(thresholds=THRESHOLDS | {"banner_after_days": 1})
     facts = facts_of({"invoices": [{"payment_method_code": method, "due_date": due}]})
     assert level_of(facts, policies, as_of) == level
 
 
-def test_credit_covers_what_is_not_disputed_first() -> None:
-    """The younger debt is covered, because the older one asks for nothing while it is in dispute."""
-    rows: Rows = {
-        "invoices": [{}, {"invoice_id": "older", "due_date": days_before(30)}],
-        "disputes": [{"invoice_id": "older"}],
-        "credits": [{}],
-    }
-    assert level_of(facts_of(rows)) == "regular"
+@pytest.mark.parametrize(
+    "rows",
+    [
+        {"disputes": [{"invoice_id": "older"}]},
+        {"agreements": [{}], "agreement_invoices": [{"invoice_id": "older"}]},
+    ],
+    ids=["disputed", "under an agreement"],
+)
+def test_credit_covers_first_what_is_asked_for(rows: Rows) -> None:
+    """The younger debt is covered, because the older one asks for nothing now."""
+    invoices: list[dict[str, Any]] = [{}, {"invoice_id": "older", "due_date": days_before(30)}]
+    assert level_of(facts_of({"invoices": invoices, "credits": [{}], **rows})) == "regular"
+
+
+def test_a_debt_of_the_29th_of_february_is_prescribed_after_the_28th() -> None:
+    facts = facts_of({"invoices": [{"issue_date": date(2020, 2, 1), "due_date": date(2020, 2, 29)}], "touches": []})
+    assert level_of(facts, as_of=date(2025, 2, 28)) == "notice"
+    assert level_of(facts, as_of=date(2025, 3, 1)) == "regular"
 
 
 def test_the_policy_is_that_of_the_invoice_the_customer_or_the_segment() -> None:
@@ -430,13 +458,18 @@ def test_the_policy_is_that_of_the_invoice_the_customer_or_the_segment() -> None
     mild = {"banner_after_days": 25}
     steps = [step("friendly", 2)]
     named = policy_of("named", thresholds=mild, steps=steps)
-    for_schools = policy_of("schools", thresholds=mild, steps=steps, applies_to={"segments": ["schools"]})
+    schools = {"segments": ["schools"], "person_types": ["company"]}
+    for_schools = policy_of("schools", thresholds=mild, steps=steps, applies_to=schools)
+    for_people = policy_of("people", thresholds=mild, steps=steps, applies_to={"person_types": ["individual"]})
     later = policy_of("later", thresholds=mild, steps=steps, effective_from=TOMORROW)
-    policies = policies_of(named, for_schools, later)
+    policies = policies_of(named, for_schools, for_people, later)
     assert level_of(facts_of(), policies) == "suspended"
     assert level_of(facts_of({"invoices": [{"policy_code": "named"}]}), policies) == "notice"
     assert level_of(facts_of({"customers": [{"policy_code": "named"}]}), policies) == "notice"
-    assert level_of(facts_of({"customers": [{"segment_code": "schools"}]}), policies) == "notice"
+    school = {"segment_code": "schools", "person_type_code": "company"}
+    assert level_of(facts_of({"customers": [school]}), policies) == "notice"
+    assert level_of(facts_of({"customers": [school | {"person_type_code": None}]}), policies) == "suspended"
+    assert level_of(facts_of({"customers": [{"person_type_code": "individual"}]}), policies) == "notice"
     assert level_of(facts_of({"invoices": [{"policy_code": "later"}]}), policies) == "suspended"
 
 
@@ -482,6 +515,14 @@ class TestWhoseDebt:
         assert level_of(facts_of({**rows, "pauses": [{"customer_id": "b"}]})) == "regular"
         assert level_of(facts_of({**rows, "credits": [{"customer_id": "b"}]})) == "regular"
         assert level_of(facts_of(rows, rejections=Rejections(customer_ids=frozenset({"end"})))) == "regular"
+
+    @pytest.mark.parametrize(("links", "level"), [(8, "suspended"), (9, "regular")])
+    def test_a_chain_of_merges_is_followed_for_eight_links(self, links: int, level: str) -> None:
+        """Longer ones are taken for circles, so nothing of them can be trusted."""
+        names = ["c", *(f"c{number}" for number in range(1, links + 1))]
+        into = dict(pairwise(names))
+        customers = [{"customer_id": name, "merged_into_customer_id": into.get(name)} for name in names]
+        assert level_of(facts_of({"customers": customers})) == level
 
     def test_the_highest_of_several_invoices_decides(self) -> None:
         rows: Rows = {
