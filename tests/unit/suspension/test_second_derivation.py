@@ -138,6 +138,11 @@ def test_the_grace_is_in_business_days_between_both_left_out(
                 "invoices": [{}, NEWER],
                 "payments": [PAID],
             },
+            "prepaid, and the one due today is paid": {
+                "subscriptions": [{"is_prepaid": True}],
+                "invoices": [{}, NEWER | {"due_date": AS_OF}],
+                "payments": [PAID],
+            },
             "prepaid, and more than the period that runs is paid": {
                 "subscriptions": [{"is_prepaid": True}],
                 "invoices": [{}, NEWER],
@@ -341,6 +346,7 @@ HELD_BACK: dict[str, Rows] = {
     },
 }
 COUNTS: dict[str, Rows] = {
+    "issued today": {"invoices": [{"issue_date": AS_OF}]},
     "paid tomorrow": {"payments": [{"payment_date": TOMORROW}]},
     "paid in another currency": {"payments": [{"currency_code": "USD"}]},
     "credited tomorrow": {"credits": [{"invoice_id": "i", "applied_date": TOMORROW}]},
@@ -372,6 +378,10 @@ COUNTS: dict[str, Rows] = {
     "boleto promised for the day before yesterday": {
         "invoices": [{"payment_method_code": "boleto"}],
         "promises": [{"invoice_id": "i", "promised_date": days_before(4)}],
+    },
+    "boleto that will be promised": {
+        "invoices": [{"payment_method_code": "boleto"}],
+        "promises": [{"invoice_id": "i", "valid_from_date": TOMORROW, "promised_date": TOMORROW}],
     },
     "boleto whose promise for yesterday was taken back": {
         "invoices": [{"payment_method_code": "boleto"}],
@@ -469,6 +479,7 @@ def test_the_policy_is_that_of_the_invoice_the_customer_or_the_segment() -> None
     school = {"segment_code": "schools", "person_type_code": "company"}
     assert level_of(facts_of({"customers": [school]}), policies) == "notice"
     assert level_of(facts_of({"customers": [school | {"person_type_code": None}]}), policies) == "suspended"
+    assert level_of(facts_of({"customers": [school | {"segment_code": "others"}]}), policies) == "suspended"
     assert level_of(facts_of({"customers": [{"person_type_code": "individual"}]}), policies) == "notice"
     assert level_of(facts_of({"invoices": [{"policy_code": "later"}]}), policies) == "suspended"
 
