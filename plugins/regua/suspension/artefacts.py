@@ -9,6 +9,7 @@ again, and no manifest is ever seen beside files that are not the ones it names.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -204,12 +205,13 @@ def place(staged: Path, folder: Path, names: Sequence[str]) -> Manifest:
     try:
         for name in names:
             _refuse_another(staged / name, folder / name)
-        for name in others:
-            _move(staged / name, folder / name)
-        manifest = _read_manifest(staged if (staged / manifest_name).exists() else folder, manifest_name)
+        # From the one to the other each file goes without ever being in neither.
+        manifest = _read_manifest(manifest_name, staged, folder)
         if sorted(names) != sorted(manifest.names):
             raise InputError(f"{manifest_name} names other files than those that are to be placed.")
-        _require_whole(folder, manifest)
+        _require_whole(manifest, staged, folder)
+        for name in others:
+            _move(staged / name, folder / name)
         sync_directory(folder)
         _move(staged / manifest_name, folder / manifest_name)
         sync_directory(folder)
@@ -221,8 +223,8 @@ def place(staged: Path, folder: Path, names: Sequence[str]) -> Manifest:
 def verify(folder: Path, manifest_name: str) -> Manifest:
     """Compare a manifest with the files that it names. Raises InputError saying what differs, and where."""
     try:
-        manifest = _read_manifest(folder, manifest_name)
-        _require_whole(folder, manifest)
+        manifest = _read_manifest(manifest_name, folder)
+        _require_whole(manifest, folder)
     except OSError as error:
         raise InputError(f"{folder} cannot be read: {error.strerror}.") from error
     return manifest
@@ -348,16 +350,22 @@ def _sha256(path: Path) -> str | None:
         return None
 
 
-def _read_manifest(folder: Path, name: str) -> Manifest:
+def _read(name: str, folders: Sequence[Path]) -> tuple[Path, bytes]:
+    """From the first of the folders that has it. Raises InputError where none does."""
+    for folder in folders:
+        with contextlib.suppress(FileNotFoundError):
+            return folder / name, (folder / name).read_bytes()
+    raise InputError(f"{folders[-1] / name} is not there.")
+
+
+def _read_manifest(name: str, *folders: Path) -> Manifest:
+    path, content = _read(name, folders)
     try:
-        content = (folder / name).read_bytes()
         manifest = _manifest_of(json.loads(content))
-    except FileNotFoundError as error:
-        raise InputError(f"{folder / name} is not there.") from error
     except (ValueError, KeyError, TypeError, ArithmeticError, AttributeError) as error:
-        raise InputError(f"{folder / name} is not a manifest of format {FORMAT_VERSION}.") from error
+        raise InputError(f"{path} is not a manifest of format {FORMAT_VERSION}.") from error
     if manifest.name != name or manifest.content != content:
-        raise InputError(f"{folder / name} was changed: it is not as it would be written.")
+        raise InputError(f"{path} was changed: it is not as it would be written.")
     return manifest
 
 
@@ -390,15 +398,11 @@ def _manifest_of(written: Mapping[str, Any]) -> Manifest:
     return Manifest(publication, files, written["counts"]["standing"], written["counts"]["change"])
 
 
-def _require_whole(folder: Path, manifest: Manifest) -> None:
+def _require_whole(manifest: Manifest, *folders: Path) -> None:
     changes: Iterable[str] = ()
     without: Iterable[str] = ()
     for file in manifest.files:
-        path = folder / file.name
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError as error:
-            raise InputError(f"{path} is not there, and {manifest.name} names it.") from error
+        path, content = _read(file.name, folders)
         if len(content) != file.byte_count:
             raise InputError(f"{path} has {len(content)} bytes, and {manifest.name} says {file.byte_count}.")
         if hashlib.sha256(content).hexdigest() != file.sha256:
@@ -424,4 +428,4 @@ def _require_whole(folder: Path, manifest: Manifest) -> None:
             raise InputError(f"{path} sums up to other balances than {manifest.name} says.")
     stated = {code: count for code, count in manifest.standing_counts.items() if code in WITHOUT_ACCESS}
     if _counts(changes) != dict(manifest.change_counts) or _counts(without) != stated:
-        raise InputError(f"{folder / manifest.name} counts other changes and standings than its files have.")
+        raise InputError(f"{manifest.name} counts other changes and standings than its files have.")
