@@ -108,14 +108,18 @@ def _rows_named_in(query: str) -> str:
     named = {match.groups() for match in _ROWS.finditer(query) if match.group(2) in contract}
     tables = []
     for entity in sorted({entity for _, entity in named}):
-        # Not materialized: DuckDB would otherwise copy every column of the whole table for each query.
+        # Not materialized: DuckDB would otherwise copy every column of the whole table for each query. No `anti join`:
+        # where it can tell that nothing was superseded, DuckDB 2.0 takes the rows for none at all, and a comparison
+        # with a sum over them is silently never true.
         tables.append(
             f"""current_{entity} as not materialized (
     select versions.* from raw.{entity} as versions
-    anti join raw.superseded as superseded
-        on superseded.entity = '{entity}' and superseded._superseded_at <= {{known_at}}
-        and superseded._batch_id = versions._batch_id and superseded._line = versions._line
-    where versions._loaded_at <= {{known_at}}
+    left join (
+        select _batch_id, _line from raw.superseded
+        where entity = '{entity}' and _superseded_at <= {{known_at}}
+    ) as superseded
+        on superseded._batch_id = versions._batch_id and superseded._line = versions._line
+    where versions._loaded_at <= {{known_at}} and superseded._line is null
 )"""
         )
         if ("tonight", entity) in named:

@@ -138,6 +138,35 @@ create table plan.supplier as
     select 'Fornecedora Ltda.' as legal_name, '11222333000181' as cnpj, 'Rua A, 1, São Paulo' as address;
 create table plan.faults (message_id varchar, template_code varchar, channel_code varchar, fault_code varchar);
 """
+# Tonight's list: the subscription of invoice 201, 27 days past due; and invoice 202 for the credit bureau.
+SUSPENSION = """
+update raw.invoices set subscription_id = 'con_1' where invoice_id = 'inv_201';
+insert into raw.subscriptions by name
+    select 'con_1' as subscription_id, 'cus_2' as customer_id, 'active' as status_code, date '2025-01-01' as start_date,
+        'BRL' as currency_code, true as has_suspension_clause, 's' as _source, 's.csv' as _file, 1 as _line,
+        'b_subscriptions' as _batch_id, timestamp '2026-03-10 05:00:00.123456' as _loaded_at;
+insert into raw.touches by name
+    select touch_id, customer_id, invoice_id, 'notice' as step_code, 'email' as channel_code,
+        planned_date, 'delivered' as fate_code, planned_date as delivered_date, 's' as _source, 't.csv' as _file,
+        1 as _line, 'b_touches' as _batch_id, timestamp '2026-03-10 05:00:00.123456' as _loaded_at
+    from (values
+        ('touch_1', 'cus_2', 'inv_201', date '2026-03-02'), ('touch_2', 'cus_3', 'inv_202', date '2026-02-20')
+    ) as delivered (touch_id, customer_id, invoice_id, planned_date);
+create table marts.fct_subscription_standing as
+    select date '2026-03-10' as as_of_date, 'con_1' as subscription_id, 'cus_2' as contact_customer_id,
+        'suspended' as level_code, 100.10::decimal(18, 2) as balance_amount, 'touch_1' as notice_id,
+        false as is_feed_stale;
+create schema suspension;
+create table suspension.list as
+    select 'con_1' as subscription_id, 'cus_2' as customer_id, 'suspended' as standing_code, '2026-03-10' as since_date,
+        'over_threshold' as reason_code, 'inv_201' as oldest_invoice_id, '2026-02-11' as oldest_due_date,
+        '27' as days_past_due, '1' as invoice_count, '100.10' as balance_amount, 'BRL' as currency_code,
+        'touch_1' as notice_id, '2026-03-02' as notice_delivered_date, 'stop_invoicing' as billing_hint_code;
+create table suspension.changes as select subscription_id, 'suspend' as change_code from suspension.list;
+create table suspension.suspending as
+    select subscription_id, customer_id, oldest_invoice_id as invoice_id from suspension.list;
+create table suspension.bureau as select 'inv_202' as invoice_id, 'cus_3' as customer_id, 'touch_2' as notice_id;
+"""
 
 
 def build_healthy_home(home: Path) -> Settings:
@@ -147,7 +176,7 @@ def build_healthy_home(home: Path) -> Settings:
     (sources_dir / "s.yml").write_text(MAPPING, encoding="utf-8")
     settings = home_settings(home)
     with writing(settings) as warehouse:
-        for statement in (RAW + MARTS + PLAN).split(";\n"):
+        for statement in (RAW + MARTS + PLAN + SUSPENSION).split(";\n"):
             if statement.strip():
                 warehouse.execute(statement)
     return settings

@@ -157,7 +157,7 @@ RAW_CASES = [
     _for_each(
         ("touches",),
         "{}_hold_values_of_the_contract",
-        "update raw.{} set planned_date = null",
+        "update raw.{0} set planned_date = null where touch_id = '{0}_1'",
         "column_name=planned_date, rule_code=required, row_count=1, example_id={}_1",
     ),
     _for_each(
@@ -481,7 +481,121 @@ PLAN_CASES = [
         {"plan_messages_can_be_written": "fault_code=no_cnpj"},
     ),
 ]
-CASES = {"raw": RAW_CASES, "marts": MARTS_CASES, "plan": PLAN_CASES}
+_HELD_BACK = "suspension_list_names_nobody_who_paid_or_is_held_back"
+_BUREAU = "bureau_list_names_nobody_who_paid_or_disputes"
+_PAID = (
+    "insert into raw.payments by name select * replace ('pay_x' as payment_id, '{0}' as invoice_id, 100.10 as amount) "
+    "from raw.payments where payment_id = 'pay_3'"
+)
+_COVERED = _said("agreements", "'agr_1' as agreement_id, 'cus_2' as customer_id")
+
+
+def _listed(column: str, value: str) -> str:
+    return f"update suspension.list set {column} = {value}"
+
+
+SUSPENSION_CASES = [
+    (
+        "alter table suspension.list rename column balance_amount to balance;"
+        "alter table suspension.list add column balance_amount varchar;"
+        "update suspension.list set balance_amount = '100.10'",
+        {"suspension_list_has_its_columns": "column_name=balance"},
+    ),
+    ("alter table suspension.list add column name varchar", {"suspension_list_has_its_columns": "column_name=name"}),
+    *(
+        (_listed(column, value), {"suspension_list_holds_ids_and_codes_only": "subscription_id="})
+        for column, value in (
+            ("subscription_id", "'-sub'"),
+            ("customer_id", "'=1+1'"),
+            ("oldest_invoice_id", "'inv 201'"),
+            ("notice_id", "null"),
+            ("standing_code", "'notice'"),
+            ("reason_code", "'Fulana não paga'"),
+            ("billing_hint_code", "'invoice'"),
+            ("currency_code", "'R$'"),
+            ("balance_amount", "'0.00'"),
+            ("days_past_due", "'vinte'"),
+            ("invoice_count", "null"),
+            ("since_date", "'2026-03-11'"),
+            ("oldest_due_date", "'11/02/2026'"),
+            ("notice_delivered_date", "null"),
+        )
+    ),
+    (
+        "insert into suspension.list select * from suspension.list",
+        {"suspension_list_names_each_once": "subscription_id=con_1, row_count=2"},
+    ),
+    ("delete from suspension.suspending", {"suspension_list_names_each_once": "row_count=0"}),
+    ("delete from suspension.changes", {"suspension_list_and_changes_agree": "subscription_id=con_1"}),
+    ("update suspension.changes set change_code = 'reactivate'", {"suspension_list_and_changes_agree": "con_1"}),
+    (
+        "insert into suspension.changes values ('sub_2', 'suspend')",
+        {"suspension_list_and_changes_agree": "subscription_id=sub_2"},
+    ),
+    (_PAID.format("inv_201"), {_HELD_BACK: "reason_code=paid"}),
+    ("update raw.invoices set status_code = 'draft' where invoice_id = 'inv_201'", {_HELD_BACK: "not_owed"}),
+    ("update raw.invoices set status_code = 'cancelled' where invoice_id = 'inv_201'", {_HELD_BACK: "not_owed"}),
+    (
+        "update raw.invoices set written_off_date = date '2026-03-10' where invoice_id = 'inv_201'",
+        {_HELD_BACK: "not_owed"},
+    ),
+    ("delete from raw.invoices where invoice_id = 'inv_201'", {_HELD_BACK: "not_owed"}),
+    (_said("disputes", "'dis_1' as dispute_id, 'inv_201' as invoice_id"), {_HELD_BACK: "reason_code=disputed"}),
+    (
+        _COVERED
+        + _said(
+            "agreement_invoices", "'cov_1' as agreement_invoice_id, 'agr_1' as agreement_id, 'inv_201' as invoice_id"
+        ),
+        {_HELD_BACK: "reason_code=under_agreement"},
+    ),
+    (_said("exemptions", "'exe_1' as exemption_id, 'cus_2' as customer_id"), {_HELD_BACK: "reason_code=exempt"}),
+    (
+        # Said of a record that was merged into the customer.
+        "update raw.customers set merged_into_customer_id = 'cus_2' where customer_id = 'cus_9';"
+        + _said("pauses", "'pau_1' as pause_id, 'cus_9' as customer_id, date '2026-03-10' as valid_to_date"),
+        {_HELD_BACK: "reason_code=paused"},
+    ),
+    (
+        _said("promises", "'pro_1' as promise_id, 'inv_201' as invoice_id, date '2026-03-10' as promised_date"),
+        {_HELD_BACK: "reason_code=promise_open"},
+    ),
+    (
+        _said(
+            "trust_unlocks", "'unl_1' as trust_unlock_id, 'cus_2' as customer_id, date '2026-03-10' as valid_to_date"
+        ),
+        {_HELD_BACK: "reason_code=trust_unlock"},
+    ),
+    ("update raw.subscriptions set has_suspension_clause = null", {"suspension_list_is_allowed_by_contract": "con_1"}),
+    ("update raw.subscriptions set status_code = 'cancelled'", {"suspension_list_is_allowed_by_contract": "con_1"}),
+    ("update raw.subscriptions set end_date = '2026-03-09'", {"suspension_list_is_allowed_by_contract": "con_1"}),
+    ("delete from raw.subscriptions", {"suspension_list_is_allowed_by_contract": "con_1"}),
+    ("update raw.invoices set subscription_id = null", {"suspension_list_is_allowed_by_contract": "inv_201"}),
+    ("update raw.touches set fate_code = 'bounced'", {"suspension_list_was_announced": "notice_id=touch_1"}),
+    ("update raw.touches set delivered_date = '2026-03-10'", {"suspension_list_was_announced": "notice_id=touch_1"}),
+    ("update raw.touches set invoice_id = 'inv_7'", {"suspension_list_was_announced": "notice_id=touch_1"}),
+    (
+        "update marts.fct_subscription_standing set is_feed_stale = true",
+        {"suspension_payment_feed_is_fresh": "subscription_id=con_1"},
+    ),
+    (_listed("balance_amount", "'100.11'"), {"suspension_balances_are_those_of_the_marts": "mart_amount=100.10"}),
+    (
+        "update marts.fct_subscription_standing set level_code = 'notice'",
+        {"suspension_balances_are_those_of_the_marts": "subscription_id=con_1"},
+    ),
+    (_PAID.format("inv_202"), {_BUREAU: "invoice_id=inv_202"}),
+    ("update raw.invoices set due_date = date '2021-03-09' where invoice_id = 'inv_202'", {_BUREAU: "inv_202"}),
+    ("update raw.touches set delivered_date = '2026-03-01' where touch_id = 'touch_2'", {_BUREAU: "inv_202"}),
+    ("update raw.touches set fate_code = 'sent' where touch_id = 'touch_2'", {_BUREAU: "inv_202"}),
+    (_said("disputes", "'dis_1' as dispute_id, 'inv_202' as invoice_id"), {_BUREAU: "invoice_id=inv_202"}),
+    (
+        _COVERED
+        + _said(
+            "agreement_invoices", "'cov_1' as agreement_invoice_id, 'agr_1' as agreement_id, 'inv_202' as invoice_id"
+        ),
+        {_BUREAU: "invoice_id=inv_202"},
+    ),
+]
+CASES = {"raw": RAW_CASES, "marts": MARTS_CASES, "plan": PLAN_CASES, "suspension": SUSPENSION_CASES}
 
 
 @pytest.fixture(scope="module")
