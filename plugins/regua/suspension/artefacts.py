@@ -200,7 +200,7 @@ def place(staged: Path, folder: Path, names: Sequence[str]) -> Manifest:
     Raises InputError, and moves nothing, when one of the names has another content there; and when neither folder has
     a file, or the files are not what the manifest says. Raises BusyError when the disk refuses.
     """
-    manifest_name = _manifest_name(names)
+    manifest_name = manifest_name_of(names)
     others = [name for name in names if name != manifest_name]
     try:
         for name in names:
@@ -230,9 +230,12 @@ def verify(folder: Path, manifest_name: str) -> Manifest:
     return manifest
 
 
-def ordered(names: Iterable[str]) -> list[str]:
-    """The manifest last: who sees it may rely on all the others."""
-    return sorted(names, key=lambda name: name.endswith(_MANIFEST))
+def manifest_name_of(names: Sequence[str]) -> str:
+    """Raises InputError when these are not the files of one publication."""
+    found = [name for name in names if name.endswith(_MANIFEST)]
+    if len(found) != 1:
+        raise InputError(f"Of the files of a publication one is its manifest; here are {len(found)}.")
+    return found[0]
 
 
 def _made(
@@ -309,13 +312,6 @@ def _canonical(value: Any) -> bytes:
 def _instant(instant: datetime) -> str:
     utc = to_utc(instant) if instant.tzinfo else instant
     return f"{utc.isoformat(timespec='microseconds')}Z"
-
-
-def _manifest_name(names: Sequence[str]) -> str:
-    found = [name for name in names if name.endswith(_MANIFEST)]
-    if len(found) != 1:
-        raise InputError(f"Of the files of a publication one is its manifest; here are {len(found)}.")
-    return found[0]
 
 
 def _refuse_another(source: Path, path: Path) -> None:

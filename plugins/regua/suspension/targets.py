@@ -14,7 +14,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,7 +22,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from regua.durable_file import move_new, sync_directory
 from regua.errors import BusyError, InputError
-from regua.suspension.artefacts import ordered, verify
+from regua.suspension.artefacts import manifest_name_of, verify
 
 if TYPE_CHECKING:
     import paramiko
@@ -49,10 +49,10 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`where` is for people, and holds no secret."""
+    """`where` is for people, and holds no secret; `opened` does."""
 
     where: str
-    opened: Callable[[], AbstractContextManager[Store]]
+    opened: Callable[[], AbstractContextManager[Store]] = field(repr=False)
 
     def deliver(self, folder: Path, names: Sequence[str]) -> None:
         """Copy a publication that was placed in `folder`, the manifest last. What is there already counts as copied.
@@ -60,11 +60,10 @@ class Target:
         Raises InputError when a file there has another content, or the publication itself is not whole; BusyError when
         the store cannot be reached, refuses, or what arrived is not what was sent.
         """
-        names = ordered(names)
-        manifest = verify(folder, names[-1])
-        if names != ordered(manifest.names):
+        manifest = verify(folder, manifest_name_of(names))
+        if sorted(names) != sorted(manifest.names):
             raise InputError(f"{manifest.name} names other files than those that are to be copied.")
-        contents = {name: (folder / name).read_bytes() for name in names}
+        contents = {name: (folder / name).read_bytes() for name in manifest.names}
         with self.opened() as store:
             for name, content in contents.items():
                 self._bring(store, name, content)
@@ -118,16 +117,20 @@ class _StoreThatRenames(ABC):
 
     def create(self, name: str, content: bytes, sha256: str) -> None:
         beside = _beside(name, sha256)
-        self._write(beside, content)
-        if self.digest(beside) != sha256:
-            self._remove(beside)
-            raise BusyError(f"{name} did not arrive as it was sent.")
         try:
-            self._rename(beside, name)
+            self._write(beside, content)
+            arrived = self.digest(beside)
+            if arrived == sha256:
+                self._rename(beside, name)
+                return
         except OSError:
-            # Another was quicker, with what is laid beside it next.
+            # Another was quicker; what it has put there is looked at next.
             if self.digest(name) is None:
                 raise
+            return
+        if self.digest(name) is None:
+            self.forget(name, sha256)
+            raise BusyError(f"{name} did not arrive as it was sent.")
 
     def forget(self, name: str, sha256: str) -> None:
         with contextlib.suppress(FileNotFoundError):
