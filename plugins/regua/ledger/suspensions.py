@@ -17,7 +17,7 @@ PROPOSALS = sa.Table(
     sa.Column("reason", sa.String(500)),
     sa.Column("content", sa.JSON, nullable=False),
     sa.Column("held_count", sa.Integer, nullable=False),
-    # open, published, approved, rejected
+    # open, published, approved, rejected, lapsed
     sa.Column("state_code", sa.String(20), nullable=False),
     sa.Column("proposed_at", sa.DateTime, nullable=False),
     sa.Column("decided_at", sa.DateTime),
@@ -36,6 +36,8 @@ PUBLICATIONS = sa.Table(
     sa.Column("author_id", sa.String(200)),
     # What may be published once, is: `daily:2026-06-30`, `approved:7`.
     sa.Column("once_key", sa.String(40), unique=True),
+    # Empty where access was only given back.
+    sa.Column("proposal_number", sa.Integer, sa.ForeignKey("suspension_proposals.proposal_number")),
     sa.Column("known_at", sa.DateTime, nullable=False),
     sa.Column("recorded_at", sa.DateTime, nullable=False),
     sa.Column("valid_until", sa.DateTime, nullable=False),

@@ -52,10 +52,10 @@ def give_back_task() -> None:
 
 
 def prove_task(context: Context) -> int:
-    """The number of the proposal of the published day; skips where that is a past day, of which nothing is published."""
+    """The number of the proposal of the published day; skips a past day, and one whose list was published."""
     from regua.dispatch.daily import require_today
     from regua.publish.serving import current_generation, read_serving_manifest
-    from regua.suspension.proving import prove
+    from regua.suspension.proving import AlreadyPublishedError, prove
 
     settings = load_settings()
     if context["dag_run"].run_type == "backfill":
@@ -67,6 +67,8 @@ def prove_task(context: Context) -> int:
         raise AirflowSkipException(str(error)) from error
     try:
         proposal = prove(settings, day, utc_clock)
+    except AlreadyPublishedError as error:
+        raise AirflowSkipException(str(error)) from error
     except InputError as error:
         raise AirflowFailException(str(error)) from error
     _log.info("proposal %d of %s: %d held", proposal.number, day, proposal.held_count)

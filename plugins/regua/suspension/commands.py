@@ -24,14 +24,21 @@ def suspensions() -> None:
 
 @suspensions.command("publish")
 @click.option("--as-of", type=Day(), help="Day to publish. [default: today in São Paulo]")
-def publish_command(as_of: date | None) -> None:
+@click.option("--once", is_flag=True, help="Where the day's list was published, say so and do nothing.")
+def publish_command(as_of: date | None, once: bool) -> None:
     """Prove the day's list and publish it; what is above the caps waits for `approve`."""
-    from regua.suspension.proving import prove
+    from regua.suspension.proving import AlreadyPublishedError, prove
     from regua.suspension.publishing import publish
     from regua.suspension.reporting import print_published
 
     settings, day = load_settings(), as_of or today()
-    proposal = prove(settings, day, utc_clock)
+    try:
+        proposal = prove(settings, day, utc_clock)
+    except AlreadyPublishedError as error:
+        if not once:
+            raise
+        click.echo(str(error))
+        return
     print_published(settings, publish(settings, proposal.number, utc_clock))
     if proposal.held_count:
         click.echo(f"\n{proposal.summary}\n")
@@ -39,6 +46,26 @@ def publish_command(as_of: date | None) -> None:
             f"Held: {len(proposal.held_subscription_ids)} suspensions, {len(proposal.held_invoice_ids)} debts for the "
             f"bureau. To publish them: regua suspensions approve {proposal.number} --author WHO"
         )
+
+
+@suspensions.command("waiting")
+def waiting_command() -> None:
+    """Numbers of the proposals that wait for a person, one a line."""
+    from regua.suspension.reporting import waiting_numbers
+
+    for number in waiting_numbers(load_settings()):
+        click.echo(number)
+
+
+@suspensions.command("proposal")
+@click.argument("proposal", type=int)
+def proposal_command(proposal: int) -> None:
+    """What a person reads before saying yes or no to PROPOSAL."""
+    from regua.ledger.database import open_ledger
+    from regua.suspension.ledger_state import read_proposal
+
+    with open_ledger(load_settings()) as engine, engine.connect() as connection:
+        click.echo(read_proposal(connection, proposal).summary)
 
 
 @suspensions.command("approve")
@@ -104,9 +131,11 @@ def deliver_command() -> None:
     handed = hand_over(load_settings(), utc_clock, os.environ)
     deliveries = handed.deliveries
     click.echo(
-        f"{handed.copied_count} lists copied; webhooks: {deliveries.delivered} delivered, {deliveries.retried} to be "
-        f"tried again, {deliveries.dead} given up, {deliveries.pending} not due yet"
+        f"{handed.copied_count} lists copied; webhooks: {deliveries.delivered} delivered, {deliveries.superseded} "
+        f"overtaken by a newer one, {deliveries.dead} given up, {deliveries.pending} still to be delivered"
     )
+    for endpoint_code, reason in deliveries.left.items():
+        click.echo(f"{endpoint_code} was left early: {reason}")
     if handed.troubles:
         raise InputError("\n".join(handed.troubles))
 

@@ -47,6 +47,10 @@ _log = logging.getLogger(__name__)
 _NAMED = 10
 
 
+class AlreadyPublishedError(InputError):
+    """The day's list was published; there is one a day."""
+
+
 def prove(
     settings: Settings,
     as_of: date,
@@ -68,7 +72,7 @@ def prove(
         with engine.connect() as connection:
             published = daily_sequence(connection, as_of)
             if kind_code == "daily" and published is not None:
-                raise InputError(
+                raise AlreadyPublishedError(
                     f"The list of {as_of} was published (sequence {published}). A correction is a sequence of its own: "
                     f"`regua suspensions correct --as-of {as_of} --author WHO --reason WHY`."
                 )
@@ -257,6 +261,10 @@ def _keep(engine: sa.Engine, proposal: Proposal, clock: Clock) -> Proposal:
             "state_code": "open",
             "proposed_at": now,
         }
+        # Of two nights only the newer one waits for a person.
+        connection.execute(
+            sa.update(PROPOSALS).where(PROPOSALS.c.state_code.in_(("open", "published"))).values(state_code="lapsed")
+        )
         connection.execute(sa.insert(PROPOSALS).values(row))
         detail = {
             "proposal": kept.number,

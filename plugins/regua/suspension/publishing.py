@@ -103,6 +103,7 @@ class _Draft:
     entries: Sequence[Entry]
     before: Mapping[str, Entry]
     held_count: int
+    proposal_number: int | None = None
     reason: str | None = None
     author_id: str | None = None
     once_key: str | None = None
@@ -111,9 +112,10 @@ class _Draft:
 
 
 def publish(settings: Settings, proposal_number: int, clock: Clock) -> Published:
-    """Publish what was proved, and of what is above the caps all but that: who comes back waits for nobody.
+    """Publish what was proved, but for what is above the caps; who comes back waits for nobody.
 
-    Raises InputError when the day is over, another night was run since the proof, or the day's list was published.
+    Of a proposal that was published it answers what was. Raises InputError when the day is over, another night was run
+    since the proof, or the day's list was published of another proposal.
     """
     with open_ledger(settings) as engine:
         with engine.connect() as connection:
@@ -139,7 +141,7 @@ def publish_approved(
     with open_ledger(settings) as engine:
         with engine.connect() as connection:
             proposal = read_proposal(connection, proposal_number)
-        if proposal.state_code != "published" or not proposal.held_count:
+        if proposal.state_code not in ("published", "approved") or not proposal.held_count:
             raise InputError(
                 f"Proposal {proposal_number} is {proposal.state_code} and holds {proposal.held_count}: nothing of it "
                 "waits for a word."
@@ -235,9 +237,12 @@ def _publish_proved(
 ) -> Published:
     """Take access away from these alone, and list these debts alone; give back whatever is due."""
     as_of = proposal.as_of
+    finish(settings, engine, clock)
+    done = _published_of(engine, proposal.number, kind_code)
+    if done is not None:
+        return done
     require_today(settings, as_of, clock)
     suspension_file = read_suspension_file(settings.suspension_path)
-    finish(settings, engine, clock)
     note_new_payments(settings, engine, as_of, clock)
     with engine.connect() as connection:
         before = read_standings(connection)
@@ -266,11 +271,7 @@ def _publish_proved(
         if kind_code == "approved":
             _decide(connection, proposal, "approved", str(proposal.author_id), decided_at or now, now)
         else:
-            connection.execute(
-                sa.update(PROPOSALS)
-                .where(PROPOSALS.c.proposal_number == proposal.number)
-                .values(state_code="published")
-            )
+            _publish_open(connection, proposal)
         return _Draft(
             kind_code,
             as_of,
@@ -278,6 +279,7 @@ def _publish_proved(
             entries,
             current,
             0 if kind_code == "approved" else proposal.held_count,
+            proposal_number=proposal.number,
             reason=proposal.reason,
             author_id=proposal.author_id,
             once_key=once_key,
@@ -288,6 +290,27 @@ def _publish_proved(
     published = _record(settings, engine, suspension_file, clock, draft)
     assert published is not None  # noqa: S101 - a proved list is published even where it changes nothing
     return published
+
+
+def _published_of(engine: sa.Engine, proposal_number: int, kind_code: str) -> Published | None:
+    """What was published of a proposal already, by somebody who was stopped before he could say so."""
+    query = sa.select(PUBLICATIONS).where(
+        PUBLICATIONS.c.proposal_number == proposal_number, PUBLICATIONS.c.kind_code == kind_code
+    )
+    with engine.connect() as connection:
+        row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    return Published(
+        row.sequence,
+        row.as_of_date,
+        row.kind_code,
+        row.file_names[-1],
+        row.without_access_count,
+        row.suspended_count,
+        row.reactivated_count,
+        row.held_count,
+    )
 
 
 def _bureau(
@@ -351,6 +374,7 @@ def _record(
                     reason=draft.reason,
                     author_id=draft.author_id,
                     once_key=draft.once_key,
+                    proposal_number=draft.proposal_number,
                     known_at=draft.known_at,
                     recorded_at=now,
                     valid_until=publication.valid_until,
@@ -467,6 +491,16 @@ def _keep_listings(connection: sa.Connection, draft: _Draft, sequence: int) -> N
                     remove_by_date=listing.remove_by_date,
                 )
             )
+
+
+def _publish_open(connection: sa.Connection, proposal: Proposal) -> None:
+    updated = connection.execute(
+        sa.update(PROPOSALS)
+        .where(PROPOSALS.c.proposal_number == proposal.number, PROPOSALS.c.state_code == "open")
+        .values(state_code="published")
+    ).rowcount
+    if updated != 1:
+        raise InputError(f"Proposal {proposal.number} was published, or a newer one was proved since. Prove it again.")
 
 
 def _decide(

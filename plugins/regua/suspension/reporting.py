@@ -31,14 +31,10 @@ def print_published(settings: Settings, published: Published) -> None:
 
 
 def print_status(settings: Settings) -> None:
+    waiting = waiting_numbers(settings)
     with open_ledger(settings) as engine, engine.connect() as connection:
         newest = connection.execute(
             sa.select(PUBLICATIONS).order_by(PUBLICATIONS.c.sequence.desc()).limit(_SHOWN)
-        ).all()
-        waiting = connection.execute(
-            sa.select(PROPOSALS.c.proposal_number, PROPOSALS.c.as_of_date, PROPOSALS.c.held_count)
-            .where(PROPOSALS.c.state_code == "published", PROPOSALS.c.held_count > 0)
-            .order_by(PROPOSALS.c.proposal_number)
         ).all()
         copies = connection.execute(sa.select(COPIES).where(COPIES.c.copied_at.is_(None))).all()
         states = connection.execute(
@@ -53,14 +49,23 @@ def print_status(settings: Settings) -> None:
             f"{row.sequence}  {row.as_of_date}  {row.kind_code}{by}: {row.suspended_count} suspended, "
             f"{row.reactivated_count} given back, {row.without_access_count} without access{placed}"
         )
-    for row in waiting:
-        click.echo(f"waits for a person: proposal {row.proposal_number} of {row.as_of_date}, {row.held_count} held")
+    for number in waiting:
+        click.echo(f"waits for a person: proposal {number} (regua suspensions proposal {number})")
     for row in copies:
         click.echo(f"not copied to {row.target_code}: sequence {row.sequence}, {row.last_reason}")
     if states:
         click.echo(
             "webhooks: " + ", ".join(f"{count} {state}" for state, count in sorted(tuple(row) for row in states))
         )
+
+
+def waiting_numbers(settings: Settings) -> list[int]:
+    """Of the proposals that hold something back until a person says a word."""
+    query = sa.select(PROPOSALS.c.proposal_number).where(
+        PROPOSALS.c.state_code == "published", PROPOSALS.c.held_count > 0
+    )
+    with open_ledger(settings) as engine, engine.connect() as connection:
+        return list(connection.execute(query).scalars())
 
 
 def history_of(settings: Settings, subscription_id: str) -> list[str]:

@@ -23,7 +23,9 @@ def upgrade() -> None:
         sa.Column("proposed_at", sa.DateTime, nullable=False),
         sa.Column("decided_at", sa.DateTime),
         sa.Column("decided_by", sa.String(200)),
-        sa.CheckConstraint("state_code in ('open', 'published', 'approved', 'rejected')", "proposal_state_is_known"),
+        sa.CheckConstraint(
+            "state_code in ('open', 'published', 'approved', 'rejected', 'lapsed')", "proposal_state_is_known"
+        ),
     )
     op.create_index("suspension_proposals_by_day", "suspension_proposals", ["as_of_date"])
     op.create_table(
@@ -35,6 +37,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(500)),
         sa.Column("author_id", sa.String(200)),
         sa.Column("once_key", sa.String(40), unique=True),
+        sa.Column("proposal_number", sa.Integer, sa.ForeignKey("suspension_proposals.proposal_number")),
         sa.Column("known_at", sa.DateTime, nullable=False),
         sa.Column("recorded_at", sa.DateTime, nullable=False),
         sa.Column("valid_until", sa.DateTime, nullable=False),
