@@ -16,13 +16,17 @@ USER, PASSWORD = "ops", "s3nh4-canario"
 
 @dataclass
 class SftpServer:
-    """Its users see `root` as `/`. `environ` holds what a client must be told."""
+    """Its users see `root` as `/`. `environ` holds what a client must be told.
+
+    With `renames_left` it breaks off the connection at the rename after so many.
+    """
 
     port: int
     root: Path
     environ: dict[str, str]
     host_key: str
     requests: list[str] = field(default_factory=list)
+    renames_left: int | None = None
 
     def url(self, path: str = "/lists") -> str:
         return f"sftp://{USER}@127.0.0.1:{self.port}{path}"
@@ -67,6 +71,11 @@ def sftp_server(folder: Path) -> Iterator[SftpServer]:
 
         def rename(self, oldpath: bytes, newpath: bytes) -> object:
             server.requests.append(f"rename {newpath.decode()}")
+            if server.renames_left is not None:
+                server.renames_left -= 1
+                if server.renames_left < 0:
+                    self.connection.abort()
+                    raise asyncssh.SFTPConnectionLost("gone")
             return super().rename(oldpath, newpath)
 
         def posix_rename(self, oldpath: bytes, newpath: bytes) -> object:

@@ -6,6 +6,7 @@ import logging
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -348,8 +349,10 @@ def test_nobody_waits_for_ever(sftp, archive, names, tmp_path, monkeypatch):
         environ = {**sftp.environ, **s3_environ(f"http://127.0.0.1:{port}")}
         environ["REGUA_SFTP_KNOWN_HOSTS"] = str(tmp_path / "known")
         for url in (f"sftp://ops@127.0.0.1:{port}/lists", "s3://some-bucket/x"):
+            began = time.monotonic()
             with pytest.raises(BusyError):
                 open_target(url, environ).deliver(archive, names)
+            assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize(
