@@ -13,8 +13,10 @@ export REGUA_HOME ?= $(CURDIR)/.regua
 AIRFLOW := . scripts/airflow-env &&
 AIRFLOW_READY := $(REGUA_HOME)/airflow/.ready
 
-# The night that `make run` shows: the last day of the sample's two years.
+# The night that `make run` shows: the last day of the sample's two years. Nobody is suspended who was not in notice on
+# the list of an earlier day, so that one is published first.
 AS_OF ?= 2026-06-30
+EVE ?= $(shell date -d '$(AS_OF) - 1 day' +%F 2>/dev/null || date -j -v-1d -f %F '$(AS_OF)' +%F)
 N ?= 1000000
 
 # uv uses the Python found here and fetches none.
@@ -27,15 +29,31 @@ export UV_PROJECT_ENVIRONMENT := .venv
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
+# By this secret the example receiver knows that a webhook is ours. Where it counts, give REGUA_WEBHOOK_SECRET a real one.
+run up: export REGUA_WEBHOOK_SECRET ?= whsec_b25seS1mb3ItdGhpcy1tYWNoaW5l
+
 .PHONY: run
-run: $(AIRFLOW_READY) ## set everything up, run a night of sample data through Airflow, write its messages as files
+run: $(AIRFLOW_READY) ## set everything up, run a night of sample data through Airflow, write its messages and lists as files
 	$(BIN)/regua sample generate --customers 5000 --months 24 --as-of $(AS_OF)
+	$(BIN)/regua run --as-of $(EVE)
+	$(BIN)/regua plan --as-of $(EVE)
+	$(BIN)/regua suspensions publish --as-of $(EVE) --once
 	$(AIRFLOW) airflow dags test receivables_nightly $(AS_OF)T02:00:00-03:00
 	$(BIN)/regua night show --as-of $(AS_OF) --require-success --explain-one
 	$(AIRFLOW) airflow dags test regua_plan $(AS_OF)T02:30:00-03:00
 	$(AIRFLOW) airflow dags test regua_dispatch $(AS_OF)T10:00:00-03:00
 	$(BIN)/regua ledger status --as-of $(AS_OF)
+	@# A person approves in Airflow's interface; `dags test` has none, so its tasks are passed over and the command decides.
+	$(AIRFLOW) airflow dags test suspensions_publish $(AS_OF)T11:00:00-03:00 \
+		--mark-success-pattern '^(approve|publish_approved|hand_over_approved)$$'
+	@for number in $$($(BIN)/regua suspensions waiting); do \
+		$(BIN)/regua suspensions proposal $$number; \
+		$(BIN)/regua suspensions approve $$number --author make-run; done
+	scripts/deliver-to-example
+	$(BIN)/regua suspensions status
+	@for manifest in $(REGUA_HOME)/suspensions/suspensions_$(AS_OF)*_manifest.json; do $(BIN)/regua suspensions verify $$manifest; done
 	@echo "Nobody was contacted. What would have been sent: $(REGUA_HOME)/preview/$(AS_OF)/index.html"
+	@echo "Who would be without access: $(REGUA_HOME)/suspensions/"
 
 .PHONY: test
 test: $(ENVIRONMENT) ## set everything up and run all tests

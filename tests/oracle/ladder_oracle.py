@@ -23,7 +23,7 @@ from typing import Any
 from regua.policy.policies import EffectiveVersion, Policies
 from regua.policy.policy_file import PHASES, AppliesTo, Conditions, Offer, Step, minutes_of
 from regua.suspension.raw_facts import RawFacts, Rejections
-from regua.suspension.second_derivation import Derivation, derive
+from regua.suspension.second_derivation import Derivation, DerivedLevel, derive
 from regua.transform.bank_calendar import bank_holidays
 
 Row = Mapping[str, Any]
@@ -117,6 +117,11 @@ class Standing:
 
 
 @dataclass(frozen=True)
+class BureauCandidate:
+    invoice_id: str
+
+
+@dataclass(frozen=True)
 class Signals:
     settled_count: int
     on_time_count: int
@@ -139,6 +144,8 @@ class DayResult:
     decisions: dict[DecisionKey, Decision]
     messages: dict[MessageKey, Message]
     standings: dict[str, Standing]
+    levels: dict[str, DerivedLevel]
+    bureau_candidates: dict[str, BureauCandidate]
     signals: dict[str, Signals]
 
 
@@ -1364,6 +1371,10 @@ def decide_night(night: Night) -> tuple[DayResult, list[PastDecision]]:
         decisions=closed_since(night) | decided,
         messages={key: message_of(night, parts) for key, parts in going_out.items()},
         standings=standings_of(night),
+        levels=dict(derivation_of(night).levels),
+        bureau_candidates={
+            invoice_id: BureauCandidate(invoice_id) for invoice_id in derivation_of(night).bureau_invoice_ids
+        },
         signals=night.signals,
     )
     taken = [PastDecision(night.as_of, *candidate.key, decided[candidate.key]) for candidate in candidates]

@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 from tests.dbt.warehouse_fixture import DEFAULTS, RawWarehouse, raw_columns, warehouse_settings
 from tests.oracle.ladder_oracle import (
+    BureauCandidate,
     DayResult,
     Decision,
     Line,
@@ -24,7 +25,8 @@ from tests.oracle.ladder_oracle import (
 )
 
 from regua.policy.policies import Policies
-from regua.simulation.replaying import LadderReplay
+from regua.simulation.replaying import DECISIONS, LadderReplay
+from regua.suspension.second_derivation import DerivedLevel
 from regua.transform.dbt_run import CompiledModel, compile_models, run_layer
 
 # A night is run at five in the morning, UTC, and knows what was loaded half an hour before. In São Paulo that is one
@@ -33,6 +35,22 @@ LOADING, HEARING, KNOWING = time(4, 30), time(4), time(5)
 LONG_BEFORE = date(2015, 1, 1)
 SOURCE = "test"
 SUBJECTS = ("customer_id", "invoice_id")
+SUSPENSION_MARTS = ("fct_subscription_standing", "fct_bureau_candidates")
+# Of a subscription above `regular`, with what suspends it.
+LEVELS = """
+select
+    standing.subscription_id,
+    standing.contact_customer_id as customer_id,
+    standing.level_code,
+    coalesce(
+        list(invoices.invoice_id order by invoices.invoice_id) filter (invoices.level_rank >= 2), []
+    ) as suspending_invoice_ids,
+    standing.unlocked_until_date
+from marts.fct_subscription_standing as standing
+left join intermediate.int_invoice_standing as invoices on standing.subscription_id = invoices.subscription_id
+where standing.as_of_date = ? and standing.level_code <> 'regular'
+group by all
+"""
 MESSAGE_KEY = ("contact_customer_id", "channel_code", "currency_code")
 
 
@@ -161,7 +179,9 @@ class Workshop:
             write_scenario(path, scenario)
             with duckdb.connect(config={"threads": 1}) as connection:
                 first, last = min(scenario.days), max(scenario.days)
-                replay = LadderReplay(connection, path, [*self.models.values()], scenario.policies, first, last)
+                wanted = (*DECISIONS, *SUSPENSION_MARTS)
+                models = [*self.models.values()]
+                replay = LadderReplay(connection, path, models, scenario.policies, first, last, wanted=wanted)
                 known = {day: known_at for day, known_at, _ in replay.days}
                 results = {}
                 for day in scenario.nights:
@@ -218,8 +238,15 @@ def read_result(
             Message,
         ),
         standings=_by_key(_as_rows(standings), ("contact_customer_id",), Standing),
+        levels=_by_key(_levels(connection, day), ("subscription_id",), DerivedLevel),
+        bureau_candidates=_by_key(rows("fct_bureau_candidates"), ("invoice_id",), BureauCandidate),
         signals=_by_key(_as_rows(signals), ("contact_customer_id",), Signals),
     )
+
+
+def _levels(connection: duckdb.DuckDBPyConnection, day: date) -> list[dict[str, Any]]:
+    rows = _as_rows(connection.sql(LEVELS, params=[day]))
+    return [row | {"suspending_invoice_ids": tuple(row["suspending_invoice_ids"])} for row in rows]
 
 
 def _as_rows(relation: duckdb.DuckDBPyRelation) -> list[dict[str, Any]]:

@@ -47,8 +47,12 @@ due_invoices as (
             order by all_invoices.due_date desc, all_invoices.invoice_id desc
         ) as place
     from all_invoices
+    inner join contacts
+        on all_invoices.customer_id = contacts.customer_id
     inner join contracts
-        on all_invoices.subscription_id = contracts.subscription_id
+        on
+            all_invoices.subscription_id = contracts.subscription_id
+            and contacts.contact_customer_id = contracts.contact_customer_id
     where
         contracts.is_prepaid
         and all_invoices.due_date <= {{ as_of() }}
