@@ -152,7 +152,7 @@ def test_killed_again_and_again_while_placing_it_comes_to_its_end(run, archive, 
 
 def test_several_placers_at_once_all_succeed(run, archive, tmp_path, wanted):
     old = files_in(archive)
-    for number in range(25):
+    for number in range(40):
         folder = tmp_path / f"round-{number}"
         shutil.copytree(archive, folder)
         stage(folder / ".staged", publication_of(2), ENTRIES, BUREAU)

@@ -315,12 +315,12 @@ def _instant(instant: datetime) -> str:
 
 
 def _refuse_another(source: Path, path: Path) -> None:
-    if not path.exists():
-        if not source.exists():
-            raise InputError(f"{path.name} lies neither in {source.parent} nor in {path.parent}.")
-        return
-    wanted, found = _sha256(source), _sha256(path)
-    if wanted is not None and wanted != found:
+    # In this order: what another moves between the two looks is seen at its new place.
+    wanted = _sha256(source)
+    found = _sha256(path)
+    if wanted is None and found is None:
+        raise InputError(f"{path.name} lies neither in {source.parent} nor in {path.parent}.")
+    if None not in (wanted, found) and wanted != found:
         raise InputError(
             f"{path} is there with another content. A published file is never rewritten: find out who wrote it."
         )
