@@ -12,7 +12,8 @@ import yaml
 from regua.errors import InputError
 
 CONTRACT_PATH = Path(__file__).with_name("contract.yml")
-ID_PATTERN = "[A-Za-z0-9._:-]{1,64}"
+# One that begins with a hyphen would be a formula in somebody's spreadsheet, and machine files change no id.
+ID_PATTERN = "[A-Za-z0-9._:][A-Za-z0-9._:-]{0,63}"
 TEXT_LIMIT = 500
 # A date outside is a typing error, not a fact: the bank calendar (bank_holidays.csv) knows these years and no others.
 FIRST_DATE, LAST_DATE = "1990-01-01", "2060-12-31"

@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from regua.channels.dispatch_file import DispatchFile
+from regua.suspension.machine_csv import may_stand
 from regua.suspension.standing import Debt, Found
 from regua.warehouse.store import published_known_at
 
@@ -192,11 +193,13 @@ def _found(row: Mapping[str, Any], suspending: Sequence[str], dispatch_file: Dis
 
 def _payment_link(url: str | None, dispatch_file: DispatchFile) -> str:
     """The invoice's own page where it lies on a host that messages may lead to, else the company's portal."""
-    parts = urlsplit(url or "")
-    is_ours = parts.scheme == "https" and parts.hostname in dispatch_file.link_hosts
-    return (
-        url if url and is_ours and url.isprintable() and " " not in url else dispatch_file.supplier.payment_portal_url
-    )
+    if url is None or not may_stand("payment_url", url):
+        return dispatch_file.supplier.payment_portal_url
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:
+        host = None
+    return url if host in dispatch_file.link_hosts else dispatch_file.supplier.payment_portal_url
 
 
 def _rows(warehouse: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, object]) -> list[dict[str, Any]]:

@@ -95,6 +95,15 @@ def balance_totals(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> dic
     return dict(sorted(totals.items()))
 
 
+def may_stand(column: str, value: str) -> bool:
+    """Whether a text may stand in a column of this name."""
+    return _fits(_kind(column)[1], value)
+
+
+def _fits(pattern: re.Pattern[str], value: str) -> bool:
+    return pattern.fullmatch(value) is not None and value.isprintable() and len(value) <= _URL_LIMIT
+
+
 def _check(table: Table, name: str) -> None:
     kinds = [_kind(column) for column in table.columns]
     key_places = [table.columns.index(column) for column in table.key]
@@ -103,13 +112,8 @@ def _check(table: Table, name: str) -> None:
         for column, (words, pattern), value in zip(table.columns, kinds, row, strict=True):
             if not value and column in _MAY_BE_EMPTY:
                 continue
-            if not pattern.fullmatch(value) or not value.isprintable() or len(value) > _URL_LIMIT:
+            if not _fits(pattern, value):
                 raise InputError(f"{name}: row {number}, column {column}: this is not {words}.")
-            if value.startswith("-") and column.endswith("_id"):
-                raise InputError(
-                    f"{name}: row {number}, column {column}: an unsafe id. It begins with '-', and a spreadsheet would "
-                    "take it for a formula. Let the mapping of its source put something before it."
-                )
         key = [row[place] for place in key_places]
         if key <= last:
             raise InputError(f"{name}: row {number}: {', '.join(table.key)} is there twice, or out of order.")

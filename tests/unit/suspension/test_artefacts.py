@@ -242,9 +242,11 @@ def test_what_is_no_id_is_refused_by_row_and_column_and_is_not_repeated(tmp_path
     ("change", "told"),
     [
         pytest.param({"subscription_id": "-2+3"}, "subscription_id: this is not an id", id="a formula"),
-        pytest.param({"subscription_id": "-123"}, "subscription_id: an unsafe id", id="begins with a minus"),
-        pytest.param({"customer_id": "-"}, "customer_id: an unsafe id", id="a minus"),
-        pytest.param({"debt": replace(DEBT, oldest_invoice_id="-1")}, "oldest_invoice_id: an unsafe id", id="invoice"),
+        pytest.param({"subscription_id": "-123"}, "subscription_id: this is not an id", id="begins with a minus"),
+        pytest.param({"customer_id": "-"}, "customer_id: this is not an id", id="a minus"),
+        pytest.param(
+            {"debt": replace(DEBT, oldest_invoice_id="-1")}, "oldest_invoice_id: this is not an id", id="invoice"
+        ),
         pytest.param({"debt": replace(DEBT, notice_id="a b")}, "notice_id: this is not an id", id="notice"),
         pytest.param({"reason_code": "Não pagou"}, "reason_code: this is not a code", id="words for a code"),
         pytest.param({"reason_code": "=cmd"}, "reason_code: this is not a code", id="formula for a code"),
