@@ -16,6 +16,7 @@ Every task may be cleared and run again: a day's list is published once, and wha
 - **`prove`** The log says what is red; the list published last stays. See docs/runbooks/list-not-published.md.
 - **`publish`** Another night was run since the proof: clear `prove`. Disk full: make room, clear `publish`.
 - **`approve`** Refused, or nobody answered within six hours: nothing that was held is published; tomorrow asks again.
+  With a "state mismatch" Airflow lost the answer, which came within a second: clear `approve`, it asks again.
 - **`hand_over…`** A target or the product cannot be reached; `suspensions_refresh` tries again every half hour.
 """
 

@@ -31,9 +31,10 @@ def summarise(
     lines = [f"### Suspensões de {night.as_of:%d/%m/%Y}", ""]
     if over:
         lines += ["**Por que você é perguntado:** " + "; ".join(over) + ".", ""]
+        # The words on the buttons, and of the commands, are English.
         lines += [
-            "Se você aprovar, o que passou do limite é publicado agora. Se recusar, ou não responder a tempo, nada "
-            "disto é publicado. Quem volta a ter acesso não espera por você.",
+            "**Approve** publica agora o que passou do limite. Com **Reject**, ou sem resposta a tempo, nada disto é "
+            "publicado. Quem volta a ter acesso não espera por você.",
             "",
         ]
     since = f"a lista de {last.as_of_date:%d/%m/%Y}" if last is not None else "nunca houve lista"
@@ -51,9 +52,14 @@ def summarise(
     ]
     if suspended:
         ages = Counter(_age(entry) for entry in suspended)
-        lines += ["**Dias de atraso da fatura mais antiga**", "", "| Dias | Assinaturas |", "|---|---:|"]
-        lines += [f"| {label} | {ages[label]} |" for label in (*(label for _, label in _BANDS), _OLDER) if ages[label]]
-        lines += ["", f"**Os {min(_LARGEST, len(suspended))} maiores saldos**", ""]
+        labels = [*(label for _, label in _BANDS), _OLDER]
+        lines += [
+            f"| Dias de atraso da fatura mais antiga | {' | '.join(labels)} |",
+            f"|---|{'---:|' * len(labels)}",
+            f"| Perdem o acesso | {' | '.join(str(ages[label]) for label in labels)} |",
+            "",
+        ]
+        lines += [f"**Os {min(_LARGEST, len(suspended))} maiores saldos dos que perdem o acesso**", ""]
         lines += [
             "| Assinatura | Cliente | Saldo | Dias | Fatura mais antiga | Aviso entregue em |",
             "|---|---|---:|---:|---|---|",

@@ -24,7 +24,7 @@ from regua.suspension.standing import Change, Debt, Entry, Found, Standing
 
 DAY = date(2026, 6, 30)
 YESTERDAY = DAY - timedelta(days=1)
-NOW = datetime(2026, 6, 30, 14)
+NOW = datetime.fromisoformat("2026-06-30 14:00")
 DEBT = Debt(1, Decimal("100.00"), "BRL", "i1", date(2026, 6, 1), 29, "n1", date(2026, 6, 16), ("i1",))
 TWO = replace(DEBT, invoice_count=2, suspending_invoice_ids=("i1", "i2"))
 NO_LOOK = LastLook({}, {}, ())
@@ -35,7 +35,7 @@ def found(level: str = "suspended", debt: Debt = DEBT, until: date | None = None
 
 
 def night(*founds: Found, candidates: tuple[Candidate, ...] = ()) -> FoundNight:
-    return FoundNight(DAY, datetime(2026, 6, 30, 5), founds, candidates, 1000)
+    return FoundNight(DAY, datetime.fromisoformat("2026-06-30 05:00"), founds, candidates, 1000)
 
 
 def published(standing: str, reached: str, debt: Debt = DEBT, day: date = YESTERDAY) -> dict[str, Entry]:
