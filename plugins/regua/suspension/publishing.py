@@ -12,6 +12,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -181,9 +182,7 @@ def refresh(settings: Settings, clock: Clock) -> Published | None:
         if last is None or all(entry.has_access for entry in before.values()):
             return None
         as_of: date = last.as_of_date
-        note_new_payments(settings, engine, as_of, clock)
-        with reading(settings) as warehouse:
-            merged = merged_customers(warehouse, {entry.customer_id for entry in before.values()})
+        trouble, merged = _heard_since(settings, engine, as_of, before, clock)
 
         def draft(connection: sa.Connection, now: datetime) -> _Draft | None:
             current = read_standings(connection)
@@ -193,7 +192,28 @@ def refresh(settings: Settings, clock: Clock) -> Published | None:
                 return None
             return _Draft("refresh", as_of, last.known_at, entries, current, 0, listings=read_listings(connection))
 
-        return _record(settings, engine, suspension_file, clock, draft)
+        published = _record(settings, engine, suspension_file, clock, draft)
+    if trouble is not None:
+        raise trouble
+    return published
+
+
+def _heard_since(
+    settings: Settings, engine: sa.Engine, as_of: date, before: Mapping[str, Entry], clock: Clock
+) -> tuple[ReguaError | None, dict[str, tuple[str, ...]]]:
+    """Note the payments that arrived. A file that cannot be read keeps back nobody of whom the ledger knows better."""
+    trouble: ReguaError | None = None
+    merged: dict[str, tuple[str, ...]] = {}
+    try:
+        note_new_payments(settings, engine, as_of, clock)
+    except ReguaError as error:
+        trouble = error
+    try:
+        with reading(settings) as warehouse:
+            merged = merged_customers(warehouse, {entry.customer_id for entry in before.values()})
+    except ReguaError as error:
+        trouble = trouble or error
+    return trouble, merged
 
 
 def finish(settings: Settings, engine: sa.Engine, clock: Clock) -> list[int]:
@@ -342,7 +362,7 @@ def _record(
     # Links by which somebody's debt can be paid lie there.
     settings.suspensions_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     staged = settings.suspensions_dir / f"{_STAGING}{uuid.uuid4().hex}"
-    is_recorded = False
+    is_complete = False
     try:
         with writing_messages(engine) as connection:
             now = clock()
@@ -358,7 +378,10 @@ def _record(
                 edition=edition,
                 kind_code=draft.kind_code,
                 known_at=draft.known_at,
-                valid_until=_valid_until(draft.as_of, suspension_file.valid_hours),
+                # What only gives access back is as good on the day on which it does.
+                valid_until=_valid_until(
+                    local_day(now) if draft.kind_code == "refresh" else draft.as_of, suspension_file.valid_hours
+                ),
             )
             lists = BureauLists(draft.added, [one for one in draft.listings if one.state_code == "removal_due"])
             manifest = stage(staged, publication, draft.entries, lists, has_bom=suspension_file.has_bom)
@@ -396,9 +419,10 @@ def _record(
                 "author": draft.author_id,
             }
             append_events(connection, [MessageEvent("suspensions", reason_code=draft.kind_code, detail=detail)], now)
-        is_recorded = True
+            # A commit whose answer is lost may have been one: then the folder stays for whoever finishes.
+            is_complete = True
     finally:
-        if not is_recorded:
+        if not is_complete:
             shutil.rmtree(staged, ignore_errors=True)
     _place(settings, engine, sequence, staged.name, list(manifest.names), clock)
     return Published(
@@ -586,5 +610,7 @@ def _keep_copy(engine: sa.Engine, sequence: int, target_code: str, reason: str |
 def _clear_abandoned(settings: Settings, clock: Clock) -> None:
     before = (clock() - _ABANDONED_AFTER).replace(tzinfo=UTC).timestamp()
     for folder in settings.suspensions_dir.glob(f"{_STAGING}*"):
-        if folder.stat().st_mtime < before:
-            shutil.rmtree(folder, ignore_errors=True)
+        # Another process may have taken it away just now.
+        with suppress(FileNotFoundError):
+            if folder.stat().st_mtime < before:
+                shutil.rmtree(folder, ignore_errors=True)
