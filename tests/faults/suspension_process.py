@@ -43,6 +43,14 @@ PLACES = (
     "before the commit that it is placed",
     "placed and recorded",
 )
+# Those at which the ledger and the files say different things.
+COMMIT_PLACES = (
+    "before the commit",
+    "committed",
+    "between two files",
+    "before the commit that it is placed",
+    "placed and recorded",
+)
 DELIVERY_PLACES = ("before delivering", "a webhook heard and not recorded", "between two webhooks")
 
 

@@ -41,7 +41,7 @@ from tests.faults.suspension_house import (
     running_receiver,
     usual_payments,
 )
-from tests.faults.suspension_process import BUSY, DELIVERY_PLACES, INPUT_ERROR, KILLED, PLACES
+from tests.faults.suspension_process import BUSY, COMMIT_PLACES, DELIVERY_PLACES, INPUT_ERROR, KILLED, PLACES
 from tests.faults.test_full_disk import mount
 from tests.integration.conftest import postgres_server  # noqa: F401 - used by name
 
@@ -196,10 +196,16 @@ def run_the_dag_again(house: House) -> None:
     house.hand_over()
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("again", ["the task is cleared", "the task is cleared, postgresql", "the DAG is run again"])
+@pytest.mark.parametrize(
+    ("again", "place"),
+    [
+        *(("the task is cleared", place) for place in PLACES),
+        *(("the DAG is run again", place) for place in PLACES),
+        *(("the task is cleared, postgresql", place) for place in COMMIT_PLACES),
+    ],
+)
 def test_a_publisher_killed_anywhere_has_published_the_same_once(
-    place: str, again: str, moving: Moving, act: Act, undisturbed: Undisturbed, receiver: Receiver
+    again: str, place: str, moving: Moving, act: Act, undisturbed: Undisturbed, receiver: Receiver
 ) -> None:
     house = moving(ledger="postgresql" if "postgresql" in again else "sqlite")
     old = house.files()
@@ -252,9 +258,7 @@ def test_who_is_killed_while_webhooks_are_delivered_leaves_none_out(
     assert_published_once(house, undisturbed)
 
 
-@pytest.mark.parametrize(
-    "place", ["staged", "before the commit", "committed", "between two files", "placed and recorded"]
-)
+@pytest.mark.parametrize("place", COMMIT_PLACES)
 def test_an_approval_killed_anywhere_is_published_once(
     place: str, moving: Moving, act: Act, undisturbed: Undisturbed
 ) -> None:
@@ -273,9 +277,7 @@ def test_an_approval_killed_anywhere_is_published_once(
     assert_nothing_waits_in_a_staged_folder(house)
 
 
-@pytest.mark.parametrize(
-    "place", ["staged", "before the commit", "committed", "between two files", "placed and recorded"]
-)
+@pytest.mark.parametrize("place", COMMIT_PLACES)
 def test_who_is_killed_while_giving_back_has_given_back_once(
     place: str, moving: Moving, act: Act, street: Street
 ) -> None:
