@@ -14,7 +14,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
@@ -805,7 +805,20 @@ def is_below_tolerance(night: Night, debt: Debt) -> bool:
     return asked_for <= night.versions[debt.invoice_id].content.tolerance_amount
 
 
+def is_announced(night: Night, debt: Debt) -> bool:
+    """Money that is dated after the day and known on it; whatever a night knows was loaded on its day at the latest."""
+    dates = [
+        row["payment_date"]
+        for row in night.portfolio.of("payments")
+        if row.get("invoice_id") == debt.invoice_id and row.get("reversed_date") is None
+    ]
+    dates += [row["applied_date"] for row in night.portfolio.of("credits") if row.get("invoice_id") == debt.invoice_id]
+    return any(day > night.as_of for day in dates)
+
+
 def is_in_clearing(night: Night, debt: Debt) -> bool:
+    if is_announced(night, debt):
+        return True
     if not debt.is_past_due:
         return False
     clearing = night.versions[debt.invoice_id].content.clearing
@@ -1311,7 +1324,13 @@ def derivation_of(night: Night) -> Derivation:
         customer_ids=frozenset(_rejected(night, ("customers",), "key_text")),
         invoice_ids=frozenset({*_rejected(night, ("invoices",), "key_text"), *of_payments}),
     )
-    return derive(RawFacts(night.portfolio.rows, holidays(), rejections), night.policies, night.as_of)
+    # Whatever a night knows was loaded on its day at the latest.
+    loaded = {"_loaded_at": datetime.combine(night.as_of, time(12))}
+    rows = {
+        entity: [{**row, **loaded} for row in rows] if entity in ("payments", "credits") else rows
+        for entity, rows in night.portfolio.rows.items()
+    }
+    return derive(RawFacts(rows, holidays(), rejections), night.policies, night.as_of)
 
 
 def _rejected(night: Night, entities: Sequence[str], key: str) -> Iterator[str]:

@@ -308,7 +308,10 @@ class _Maker:
                 }
                 if reversing.chance(0.35):
                     yield from self._reversed(row, reversing)
+                elif reversing.random() < 0.7:
+                    yield Version("payments", row, known_from=day)
                 else:
+                    # Announced: told of long before the day on which it takes effect.
                     yield Version("payments", row)
 
     def _reversed(self, row: dict[str, Any], dice: _Dice) -> Iterator[Version]:

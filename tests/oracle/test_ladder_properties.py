@@ -274,6 +274,7 @@ def test_the_next_invoice_keeps_to_its_own_days(workshop: Workshop) -> None:
             Version(
                 "payments",
                 {"payment_id": f"p{customer_id}", "invoice_id": f"{customer_id}-old", "payment_date": day},
+                known_from=day,
             ),
         ]
     results = workshop.decide(small_scenario(daily_policy(), versions))

@@ -34,7 +34,7 @@ _REASONS = {
     "paused": "pause {evidence_id} holds until {evidence_date}",
     "promise_open": "promise {evidence_id}: to be paid until {evidence_date}",
     "below_tolerance": "what is open is not above the tolerance of {evidence_amount}",
-    "in_clearing": "a payment by {evidence_id} may still be under way (counted from {evidence_date})",
+    "in_clearing": "a payment by {evidence_id} is, or may still be, under way (counted from {evidence_date})",
     "stale_feed": "payments were last heard of on {evidence_date}",
     "holdout": "the customer is among the {evidence_amount} % held out from this step",
     "opted_out": "the channel is not allowed ({evidence_id})",

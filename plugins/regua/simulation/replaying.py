@@ -215,13 +215,17 @@ class LadderReplay:
         for entity, began in _GROWING.items():
             run(
                 f"create table simulation.{entity} as select versions.*, "
-                f"coalesce(closed.closed_from_day, {_NEVER}) as _closed_from_day from raw.{entity} as versions "
+                f"coalesce(closed.closed_from_day, {_NEVER}) as _closed_from_day, "
+                # What was told of beforehand is looked at from the day on which it was.
+                f"least(versions.{began}, cast((versions._loaded_at at time zone 'UTC') at time zone "
+                f"'America/Sao_Paulo' as date)) as _begins from raw.{entity} as versions "
                 "left join simulation.closed_invoices as closed on versions.invoice_id = closed.invoice_id "
-                f"order by _closed_from_day, {began}"
+                f"order by _closed_from_day, _begins"
             )
             run(
-                f"create or replace view raw.{entity} as select * exclude (_closed_from_day) from simulation.{entity} "
-                f"where _closed_from_day > getvariable('as_of') and {began} <= getvariable('as_of')"
+                f"create or replace view raw.{entity} as select * exclude (_closed_from_day, _begins) "
+                f"from simulation.{entity} "
+                "where _closed_from_day > getvariable('as_of') and _begins <= getvariable('as_of')"
             )
         run("create table simulation.settled_totals as from intermediate.int_settled_totals limit 0")
         run("drop table marts.fct_invoices")

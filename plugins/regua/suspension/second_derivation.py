@@ -13,6 +13,7 @@ from decimal import Decimal
 
 import duckdb
 
+from regua.instants import local_day
 from regua.policy.policies import EffectiveVersion, Policies
 from regua.settings import Settings
 from regua.suspension.day_facts import DayFacts, holds_on
@@ -232,6 +233,7 @@ def _is_held_back(day: DayFacts, debt: _Debt, version: EffectiveVersion, credit_
             for row in day.promises.about(debt.invoice_id, debt.contact_id)
         )
         or debt.open_amount - credit_amount <= version.content.tolerance_amount
+        or _is_announced(day, debt)
         or _is_in_clearing(day, debt, version)
     )
 
@@ -245,6 +247,16 @@ def _is_quarantined(day: DayFacts, debt: _Debt) -> bool:
         or debt.invoice_id in day.rejections.invoice_ids
         or not day.policies.knows(debt.invoice.get("policy_code"))
         or not day.policies.knows(day.customers.by_id[end].get("policy_code"))
+    )
+
+
+def _is_announced(day: DayFacts, debt: _Debt) -> bool:
+    """Whether a payment or a credit that was loaded by the day takes effect after it."""
+    paid = [row for row in day.payments.of_invoice(debt.invoice_id) if row.get("reversed_date") is None]
+    return any(
+        row[column] > day.as_of and local_day(row["_loaded_at"]) <= day.as_of
+        for column, rows in (("payment_date", paid), ("applied_date", day.credits.of_invoice(debt.invoice_id)))
+        for row in rows
     )
 
 

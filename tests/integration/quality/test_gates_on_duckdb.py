@@ -447,7 +447,12 @@ PLAN_CASES = [
     (
         "insert into raw.payments by name select * replace ('pay_x' as payment_id, 60.05 as amount) from raw.payments "
         "where payment_id = 'pay_3'",
-        {"plan_reaches_nobody_excluded": "reason_code=paid"},
+        {"plan_reaches_nobody_excluded": "reason_code=paid,"},
+    ),
+    (
+        "insert into raw.payments by name select * replace ('pay_x' as payment_id, date '2026-03-12' as payment_date, "
+        "0.01 as amount) from raw.payments where payment_id = 'pay_3'",
+        {"plan_reaches_nobody_excluded": "reason_code=paid_later"},
     ),
     (
         _said("disputes", "'dis_1' as dispute_id, 'inv_3' as invoice_id"),
@@ -486,6 +491,10 @@ _BUREAU = "bureau_list_names_nobody_who_paid_or_disputes"
 _PAID = (
     "insert into raw.payments by name select * replace ('pay_x' as payment_id, '{0}' as invoice_id, 100.10 as amount) "
     "from raw.payments where payment_id = 'pay_3'"
+)
+_PAID_LATER = (
+    "insert into raw.payments by name select * replace ('pay_x' as payment_id, '{0}' as invoice_id, 0.01 as amount, "
+    "date '2026-03-12' as payment_date) from raw.payments where payment_id = 'pay_3'"
 )
 _COVERED = _said("agreements", "'agr_1' as agreement_id, 'cus_2' as customer_id")
 
@@ -532,7 +541,8 @@ SUSPENSION_CASES = [
         "insert into suspension.changes values ('sub_2', 'suspend')",
         {"suspension_list_and_changes_agree": "subscription_id=sub_2"},
     ),
-    (_PAID.format("inv_201"), {_HELD_BACK: "reason_code=paid"}),
+    (_PAID.format("inv_201"), {_HELD_BACK: "reason_code=paid,"}),
+    (_PAID_LATER.format("inv_201"), {_HELD_BACK: "reason_code=paid_later"}),
     ("update raw.invoices set status_code = 'draft' where invoice_id = 'inv_201'", {_HELD_BACK: "not_owed"}),
     ("update raw.invoices set status_code = 'cancelled' where invoice_id = 'inv_201'", {_HELD_BACK: "not_owed"}),
     (
@@ -583,6 +593,7 @@ SUSPENSION_CASES = [
         {"suspension_balances_are_those_of_the_marts": "subscription_id=con_1"},
     ),
     (_PAID.format("inv_202"), {_BUREAU: "invoice_id=inv_202"}),
+    (_PAID_LATER.format("inv_202"), {_BUREAU: "invoice_id=inv_202"}),
     ("update raw.invoices set due_date = date '2021-03-09' where invoice_id = 'inv_202'", {_BUREAU: "inv_202"}),
     ("update raw.touches set delivered_date = '2026-03-01' where touch_id = 'touch_2'", {_BUREAU: "inv_202"}),
     ("update raw.touches set fate_code = 'sent' where touch_id = 'touch_2'", {_BUREAU: "inv_202"}),

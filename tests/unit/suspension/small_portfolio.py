@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ NOTHING_REJECTED = Rejections()
 # A Tuesday, 29 days after the due date, a Monday.
 AS_OF = date(2026, 6, 30)
 DUE = date(2026, 6, 1)
+# 23:59 in São Paulo.
+LOADED_AT = datetime.fromisoformat("2026-07-01 02:59")
 THRESHOLDS: dict[str, Any] = {
     "banner_after_days": 5,
     "suspend_after_days": 20,
@@ -53,10 +55,17 @@ _DEFAULTS: Rows = {
             "payment_date": date(2026, 6, 10),
             "amount": Decimal("100.00"),
             "currency_code": "BRL",
+            "_loaded_at": LOADED_AT,
         }
     ],
     "credits": [
-        {"customer_id": "c", "applied_date": DUE, "amount": Decimal("100.00"), "currency_code": "BRL"},
+        {
+            "customer_id": "c",
+            "applied_date": DUE,
+            "amount": Decimal("100.00"),
+            "currency_code": "BRL",
+            "_loaded_at": LOADED_AT,
+        }
     ],
     "agreements": [{"agreement_id": "a", "customer_id": "c", "valid_from_date": DUE}],
     "agreement_invoices": [{"agreement_id": "a", "invoice_id": "i", "valid_from_date": DUE}],

@@ -5,7 +5,7 @@ All cases begin with a subscription that is suspended, and change one thing of i
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -29,6 +29,8 @@ from regua.suspension.second_derivation import DerivedLevel, derive
 
 OLD_DUE = days_before(61)
 TOMORROW = days_before(-1)
+# Just after midnight in São Paulo.
+NEXT_DAY = datetime.fromisoformat("2026-07-01 03:00")
 PAID, NEWER = {"invoice_id": "n"}, {"invoice_id": "n", "due_date": days_before(10)}
 
 
@@ -302,6 +304,11 @@ HELD_BACK: dict[str, Rows] = {
         "credits": [{"invoice_id": "i", "amount": Decimal("60.00")}],
     },
     "paid, and the reversal is tomorrow": {"payments": [{"reversed_date": TOMORROW}]},
+    "paid tomorrow": {"payments": [{"payment_date": TOMORROW}]},
+    "a part in another currency is paid tomorrow": {
+        "payments": [{"payment_date": TOMORROW, "amount": Decimal("0.01"), "currency_code": "USD"}]
+    },
+    "credited tomorrow": {"credits": [{"invoice_id": "i", "applied_date": TOMORROW}]},
     "draft": {"invoices": [{"status_code": "draft"}]},
     "not issued": {"invoices": [{"issue_date": TOMORROW}]},
     "cancelled on a day nobody knows": {"invoices": [{"status_code": "cancelled"}]},
@@ -347,9 +354,12 @@ HELD_BACK: dict[str, Rows] = {
 }
 COUNTS: dict[str, Rows] = {
     "issued today": {"invoices": [{"issue_date": AS_OF}]},
-    "paid tomorrow": {"payments": [{"payment_date": TOMORROW}]},
+    "paid tomorrow, which is heard of tomorrow": {"payments": [{"payment_date": TOMORROW, "_loaded_at": NEXT_DAY}]},
+    "paid tomorrow and taken back": {"payments": [{"payment_date": TOMORROW, "reversed_date": days_before(-3)}]},
     "paid in another currency": {"payments": [{"currency_code": "USD"}]},
-    "credited tomorrow": {"credits": [{"invoice_id": "i", "applied_date": TOMORROW}]},
+    "credited tomorrow, which is heard of tomorrow": {
+        "credits": [{"invoice_id": "i", "applied_date": TOMORROW, "_loaded_at": NEXT_DAY}]
+    },
     "credited in another currency": {"credits": [{"invoice_id": "i", "currency_code": "USD"}]},
     "paid in part": {"payments": [{"amount": Decimal("94.99")}]},
     "paid, and reversed today": {"payments": [{"reversed_date": AS_OF}]},

@@ -120,6 +120,7 @@ owed as (
         coalesce(invoice_holds.has_rejected_row, false) as has_rejected_row,
         invoice_holds.dispute_id,
         invoice_holds.agreement_id,
+        invoice_holds.announced_payment_date,
         coalesce(invoice_holds.exemption_id, customer_holds.exemption_id) as exemption_id,
         customer_holds.pause_id,
         customer_holds.paused_until_date,
@@ -245,6 +246,7 @@ placed as (
         versions.pix_automatico_days,
         versions.boleto_business_days,
         case
+            when chosen.announced_payment_date is not null then chosen.announced_payment_date
             when chosen.last_promised_date > chosen.effective_due_date then chosen.last_promised_date
             else chosen.effective_due_date
         end as clearing_from_date,
@@ -259,7 +261,8 @@ judged as (
     select
         placed.*,
         cast({{ dbt.dateadd("year", "placed.prescription_years", "placed.due_date") }} as date) as prescription_date,
-        placed.is_past_due and coalesce(
+        placed.announced_payment_date is not null
+        or placed.is_past_due and coalesce(
             (
                 placed.payment_method_code = 'boleto'
                 and yesterdays.business_day_number - (

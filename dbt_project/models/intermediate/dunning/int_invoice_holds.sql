@@ -22,6 +22,14 @@ waivers as (
     select * from {{ ref('stg_waivers') }}
 ),
 
+payments as (
+    select * from {{ ref('stg_payments') }}
+),
+
+credits as (
+    select * from {{ ref('stg_credits') }}
+),
+
 rejections as (
     select * from {{ ref('int_standing_rejections') }}
     where invoice_id is not null
@@ -91,6 +99,31 @@ said as (
         cast(null as date) as until_date,
         cast(null as decimal(5, 2)) as waived_pct
     from rejections
+    -- Told of by today and dated later: a boleto that was paid on Friday evening is booked for Monday.
+    union all
+    select
+        payments.invoice_id,
+        'announced_payment' as fact_code,
+        payments.payment_id as fact_id,
+        payments.payment_date as until_date,
+        cast(null as decimal(5, 2)) as waived_pct
+    from payments
+    where
+        payments.payment_date > {{ as_of() }}
+        and payments.reversed_date is null
+        and {{ local_date("payments._loaded_at") }} <= {{ as_of() }}
+    union all
+    select
+        credits.invoice_id,
+        'announced_payment' as fact_code,
+        credits.credit_id as fact_id,
+        credits.applied_date as until_date,
+        cast(null as decimal(5, 2)) as waived_pct
+    from credits
+    where
+        credits.invoice_id is not null
+        and credits.applied_date > {{ as_of() }}
+        and {{ local_date("credits._loaded_at") }} <= {{ as_of() }}
 ),
 
 final as (
@@ -103,6 +136,7 @@ final as (
         min(case when fact_code = 'promise' then fact_id end) as promise_id,
         max(case when fact_code = 'promise' then until_date end) as promised_until_date,
         max(case when fact_code = 'past_promise' then until_date end) as last_promised_date,
+        min(case when fact_code = 'announced_payment' then until_date end) as announced_payment_date,
         max(waived_pct) as waived_pct
     from said
     group by invoice_id
