@@ -448,9 +448,6 @@ class Feed:
     guard: str = "batches_are_as_large_as_on_the_same_weekday"
 
 
-REFUSES_OTHER_SETS = (
-    "note_new_payments gives load_pending sources without their other file sets, and it refuses what landed of those"
-)
 FEEDS = {
     "absent for two days": Feed(AFTER_NEXT, lambda today, yesterday: None, "file_sets_are_fresh"),
     "empty on a business day": Feed(lines=lambda today, yesterday: today[:1]),
@@ -520,7 +517,6 @@ def test_a_feed_that_is_not_as_it_should_be_stops_at_the_gate_of_the_night(
     assert house.without_access() == undisturbed.without_access
 
 
-@pytest.mark.xfail(raises=InputError, reason=REFUSES_OTHER_SETS)
 def test_who_pays_after_a_red_night_has_access_again_all_the_same(moving: Moving, street: Street) -> None:
     house, _ = run_red_night(FEEDS["empty on a business day"], moving, street)
     before = house.without_access()
@@ -565,7 +561,6 @@ def test_a_night_that_ran_on_a_late_feed_is_refused_by_the_gate_of_the_list(
     assert house.without_access() == undisturbed.without_access
 
 
-@pytest.mark.xfail(raises=InputError, reason=REFUSES_OTHER_SETS)
 def test_who_pays_before_the_list_of_a_new_night_is_out_has_access_again(moving: Moving, late: Path) -> None:
     """Whether its list was refused or is about to be proved: `give_back` comes first."""
     house = moving(late, clock=morning_of(AFTER_NEXT))

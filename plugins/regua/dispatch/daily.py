@@ -22,6 +22,7 @@ from regua.channels.sending import Channel, Rendered
 from regua.dispatch.dispatching import Bounds, Run, RunReport
 from regua.dispatch.evidence import record_evidence
 from regua.dispatch.evidence_facts import UNWANTED_REASONS, EventCode, Evidence
+from regua.dispatch.last_look import planned_knowledge
 from regua.dispatch.outbox import Outbox, StoppedError, stop_reason, stopped_by
 from regua.dispatch.payments import note_new_payments, unseen_notices
 from regua.dispatch.plan_gate import gate_plan
@@ -140,7 +141,9 @@ def dispatch_day(
     with open_ledger(settings) as engine, opened_channels(settings, dispatch_file, environ) as channels:
         _require_environment(engine, settings)
         recalled = look_before_release(engine, channels, clock)
-        noted = note_new_payments(settings, engine, as_of, clock)
+        with engine.connect() as connection:
+            known_at = planned_knowledge(connection, as_of).known_at
+        noted = note_new_payments(settings, engine, known_at, clock)
         if noted:
             recalled = look_before_release(engine, channels, clock)
         writer = CheckedWriter(settings, dispatch_file)

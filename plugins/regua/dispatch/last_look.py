@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from regua.channels.contents import MessageContent
+from regua.errors import InputError
 from regua.instants import BEFORE_ALL
 from regua.ledger.facts import Fact, find_facts, read_facts_since
-from regua.ledger.messages import PAYMENT_NOTICES, State
+from regua.ledger.messages import PAYMENT_NOTICES, PLANS, State
 
 # A payment the ledger was told of and that no night has seen for so long was a mistake, or has another number there.
 NOTICE_HOLDS = timedelta(days=5)
@@ -33,6 +34,14 @@ class Hindrance:
 
     state: State
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What a night knew: what was loaded by an instant and, by entity, of the facts in the ledger up to which event."""
+
+    known_at: datetime
+    fact_numbers: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +68,19 @@ class LastLook:
         return None
 
 
-def take_last_look(connection: sa.Connection, known_fact_numbers: Mapping[str, int], now: datetime) -> LastLook:
-    """What the night did not know; `known_fact_numbers` gives by entity the last event that it did."""
-    return _look(connection, PAYMENT_NOTICES.c.seen_at.is_(None), known_fact_numbers, now)
+def planned_knowledge(connection: sa.Connection, as_of: date) -> Knowledge:
+    """What the night knew that the plan of a day is of. Raises InputError without a plan of that day."""
+    query = sa.select(PLANS.c.known_at, PLANS.c.known_fact_numbers).where(PLANS.c.as_of_date == as_of)
+    plan = connection.execute(query).one_or_none()
+    if plan is None:
+        raise InputError(f"There is no plan of {as_of}: run `regua plan --as-of {as_of}` after the night.")
+    return Knowledge(plan.known_at, plan.known_fact_numbers)
+
+
+def take_last_look(connection: sa.Connection, knowledge: Knowledge, now: datetime) -> LastLook:
+    """What a night did not know, whether a later one does by now or not."""
+    seen_at = PAYMENT_NOTICES.c.seen_at
+    return _look(connection, sa.or_(seen_at.is_(None), seen_at > knowledge.known_at), knowledge.fact_numbers, now)
 
 
 def look_since(connection: sa.Connection, since: datetime, now: datetime) -> LastLook:

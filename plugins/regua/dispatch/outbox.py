@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from regua.channels.contents import MessageContent
 from regua.channels.sending import Answer, Outcome
-from regua.dispatch.last_look import LastLook, take_last_look
+from regua.dispatch.last_look import Knowledge, LastLook, take_last_look
 from regua.errors import InputError
 from regua.instants import Clock
 from regua.ledger.event_log import MessageEvent, append_events, writing_messages
@@ -383,7 +383,9 @@ class Outbox:
     def _last_look(self, connection: sa.Connection, now: datetime) -> LastLook:
         """Read again only when something was said since: the facts of years need not be read for every claim."""
         plan = connection.execute(
-            sa.select(PLANS.c.known_fact_numbers, PLANS.c.planned_at).where(PLANS.c.as_of_date == self._as_of)
+            sa.select(PLANS.c.known_at, PLANS.c.known_fact_numbers, PLANS.c.planned_at).where(
+                PLANS.c.as_of_date == self._as_of
+            )
         ).one()
         mark = (
             plan.planned_at,
@@ -393,7 +395,7 @@ class Outbox:
             ).one(),
         )
         if self._look is None or self._look[0] != mark:
-            self._look = (mark, take_last_look(connection, plan.known_fact_numbers, now))
+            self._look = (mark, take_last_look(connection, Knowledge(plan.known_at, plan.known_fact_numbers), now))
         return self._look[1]
 
     def _contacted(self, connection: sa.Connection, address_hashes: Sequence[str]) -> set[str]:

@@ -4,49 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 import sqlalchemy as sa
 
-from regua.errors import InputError
 from regua.ingest.landing import land
 from regua.ingest.loading import load_pending
 from regua.ingest.mapping import Source, read_source
-from regua.instants import Clock
+from regua.instants import Clock, local_day
 from regua.ledger.database import slices
 from regua.ledger.event_log import MessageEvent, append_events, writing_messages
-from regua.ledger.messages import PAYMENT_NOTICES, PLANS
+from regua.ledger.messages import PAYMENT_NOTICES
 from regua.settings import Settings
 from regua.warehouse.store import confine, create_tables, reading, warehouse_lock
 
 # What may lower a debt; other facts of the same files wait for the night.
 _ENTITIES = ("payments", "credits")
 # A row that cannot be read holds its invoice back as well: it may be the payment.
-_FOUND = """
-select 'payments' as entity, payment_id as notice_id, invoice_id, null as customer_id from raw.payments
-union
-select 'credits', credit_id, invoice_id, case when invoice_id is null then customer_id end from raw.credits
-union
-select 'rejected', _batch_id || '/' || _line, invoice_key_text, null
-from quarantine.rejected_rows
-where entity in ('payments', 'credits') and invoice_key_text is not null
-"""
-_UNKNOWN_THEN = f"""
-select given.* from given
-anti join (
+_LOADED = """
     select 'payments' as entity, payment_id as notice_id, invoice_id, null as customer_id
-    from raw.payments where _loaded_at <= $known_at
-    union all
+    from raw.payments where _loaded_at {when} $known_at
+    union
     select 'credits', credit_id, invoice_id, case when invoice_id is null then customer_id end
-    from raw.credits where _loaded_at <= $known_at
-    union all
+    from raw.credits where _loaded_at {when} $known_at
+    union
     select 'rejected', _batch_id || '/' || _line, invoice_key_text, null
     from quarantine.rejected_rows
-    where entity in {_ENTITIES} and _loaded_at <= $known_at
-) as known
+    where entity in ('payments', 'credits') and invoice_key_text is not null and _loaded_at {when} $known_at
+"""
+_LOADED_AFTER = _LOADED.format(when=">")
+_UNKNOWN_THEN = f"""
+select given.* from given
+anti join ({_LOADED.format(when="<=")}) as known
     on
         given.entity = known.entity
         and given.notice_id = known.notice_id
@@ -121,24 +113,30 @@ def unknown_at(warehouse: duckdb.DuckDBPyConnection, notices: Sequence[Notice], 
     return _unknown(warehouse, given, known_at)
 
 
-def note_new_payments(settings: Settings, engine: sa.Engine, as_of: date, clock: Clock) -> int:
-    """Land and read the files of payments and credits that arrived since the night; note what it did not know.
+def note_new_payments(settings: Settings, engine: sa.Engine, known_at: datetime, clock: Clock) -> int:
+    """Note what a night did not know that knew what was loaded by `known_at`; answers how many were new.
 
-    The warehouse is only read. Raises InputError for a file that cannot be read: a payment may be in it.
+    Files of payments and credits that arrived since are landed and read. What a later night has loaded is noted too,
+    whatever its gates said: of the payments in databases only a night hears. The warehouse is only read. Raises
+    InputError for a file that cannot be read: a payment may be in it.
     """
-    with engine.connect() as connection:
-        query = sa.select(PLANS.c.known_at).where(PLANS.c.as_of_date == as_of)
-        known_at: datetime | None = connection.execute(query).scalar_one_or_none()
-    if known_at is None:
-        raise InputError(f"There is no plan of {as_of}: run `regua plan --as-of {as_of}` after the night.")
-    sources = [_of_payments(read_source(settings.sources_dir, name)) for name in settings.source_names]
-    sources = [source for source in sources if source.files]
-    if not sources:
-        return 0
-    with warehouse_lock(settings, f"landing payments for the dispatch of {as_of}", clock):
-        landing = land(settings.landing_dir, settings.inbox, sources, clock)
+    arrived = _read_arrivals(settings, known_at, clock)
+    with reading(settings) as warehouse:
+        later = _loaded_after(warehouse, known_at)
+        found = _unknown(warehouse, pa.concat_tables([arrived, later]), known_at)
+    return note_payments(engine, found, "export", clock)
+
+
+def _read_arrivals(settings: Settings, known_at: datetime, clock: Clock) -> pa.Table:
+    """What stands in files of payments and credits that landed after an instant, as rows of _SCHEMA."""
+    sources = [read_source(settings.sources_dir, name) for name in settings.source_names]
+    of_payments = [source for source in map(_of_payments, sources) if source.files]
+    if not of_payments:
+        return _SCHEMA.empty_table()
+    with warehouse_lock(settings, "landing payments", clock):
+        landing = land(settings.landing_dir, settings.inbox, of_payments, clock)
     if landing.known_at <= known_at:
-        return 0
+        return _SCHEMA.empty_table()
     with duckdb.connect() as scratch:
         create_tables(scratch)
         settings.work_dir.mkdir(parents=True, exist_ok=True)
@@ -148,13 +146,18 @@ def note_new_payments(settings: Settings, engine: sa.Engine, as_of: date, clock:
             settings.landing_dir,
             settings.work_dir,
             sources,
-            as_of=as_of,
+            as_of=local_day(known_at),
             known_at=landing.known_at,
             arrived_after=known_at,
+            # A night that was red has landed sets of all kinds.
+            wanted=lambda source, file_set: file_set in _of_payments(source).files,
         )
-        found = scratch.sql(_FOUND).to_arrow_table().cast(_SCHEMA)
-    with reading(settings) as warehouse:
-        return note_payments(engine, _unknown(warehouse, found, known_at), "export", clock)
+        return _loaded_after(scratch, known_at)
+
+
+def _loaded_after(connection: duckdb.DuckDBPyConnection, known_at: datetime) -> pa.Table:
+    found: pa.Table = connection.sql(_LOADED_AFTER, params={"known_at": known_at}).to_arrow_table()
+    return found.cast(_SCHEMA)
 
 
 def _unknown(warehouse: duckdb.DuckDBPyConnection, given: pa.Table, known_at: datetime) -> list[Notice]:

@@ -175,7 +175,7 @@ def write_plan(engine: sa.Engine, night: DecidedNight, clock: Clock) -> Plan:
             connection.execute(
                 sa.update(PAYMENT_NOTICES)
                 .where(PAYMENT_NOTICES.c.notice_key.in_(some), PAYMENT_NOTICES.c.seen_at.is_(None))
-                .values(seen_at=now)
+                .values(seen_at=night.known_at)
             )
         events = [MessageEvent("plan", detail={"as_of": as_of.isoformat(), "sha256": digest, "count": len(messages)})]
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from regua.channels.contents import MessageContent
 from regua.channels.sending import Channel
-from regua.dispatch.last_look import Hindrance, look_since, take_last_look
+from regua.dispatch.last_look import Hindrance, Knowledge, look_since, take_last_look
 from regua.durable_file import write_whole
 from regua.errors import InputError
 from regua.instants import Clock
@@ -96,7 +96,7 @@ def look_before_release(engine: sa.Engine, channels: Channels, clock: Clock) -> 
         ).all()
         plans = sa.select(PLANS).where(PLANS.c.as_of_date.in_({row.as_of_date for row in held}))
         looks = {
-            plan.as_of_date: take_last_look(connection, plan.known_fact_numbers, now)
+            plan.as_of_date: take_last_look(connection, Knowledge(plan.known_at, plan.known_fact_numbers), now)
             for plan in connection.execute(plans)
         }
         # A day that was planned anew knows more than what it was sent with.

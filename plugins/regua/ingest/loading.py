@@ -67,11 +67,12 @@ def load_pending(
     as_of: date,
     known_at: datetime,
     arrived_after: datetime = BEFORE_ALL,
+    wanted: Callable[[Source, str], bool] = lambda source, file_set: True,
     on_file: Callable[[Arrival], None] = lambda arrival: None,
 ) -> list[Batch]:
     """Load every arrival up to `known_at` that no night has loaded, in the order of arrival, a transaction a file.
 
-    `arrived_after` leaves older ones out, for a connection that is not the warehouse.
+    `arrived_after` leaves older ones out, and `wanted` other file sets, for a connection that is not the warehouse.
 
     Raises InputError, with the files before it loaded, when a file has too many bad rows or misses too many keys.
     """
@@ -83,6 +84,8 @@ def load_pending(
         store = LandingStore(landing_dir, source.name)
         arrivals = [arrival for arrival in store.arrivals() if arrived_after < arrival.landed_at <= known_at]
         for arrival in _pending(connection, source, arrivals):
+            if not wanted(source, arrival.file_set):
+                continue
             on_file(arrival)
             feeding_set = source.feeding_set(arrival.file_set)
             if feeding_set is None:

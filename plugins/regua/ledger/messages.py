@@ -167,7 +167,7 @@ PAYMENT_NOTICES = sa.Table(
     sa.Column("customer_id", sa.String(64)),
     sa.Column("origin_code", sa.String(20), nullable=False),
     sa.Column("recorded_at", sa.DateTime, nullable=False),
-    # When a night knew the payment too; from then on its decisions speak for it.
+    # The known_at of the first night that knew the payment too; its decisions, and later ones, speak for it.
     sa.Column("seen_at", sa.DateTime),
     sa.Index("payment_notices_by_invoice", "invoice_id"),
 )

@@ -39,6 +39,8 @@ PUBLICATIONS = sa.Table(
     # Empty where access was only given back.
     sa.Column("proposal_number", sa.Integer, sa.ForeignKey("suspension_proposals.proposal_number")),
     sa.Column("known_at", sa.DateTime, nullable=False),
+    # By entity the last fact event that its night knew.
+    sa.Column("known_fact_numbers", sa.JSON, nullable=False),
     sa.Column("recorded_at", sa.DateTime, nullable=False),
     sa.Column("valid_until", sa.DateTime, nullable=False),
     sa.Column("staged_name", sa.String(80), nullable=False),

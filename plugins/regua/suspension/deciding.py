@@ -70,13 +70,21 @@ def entries_of(
     return entries
 
 
-def entries_given_back(before: Mapping[str, Entry], news: News, as_of: date) -> tuple[list[Entry], list[Entry]]:
-    """Within the day: those whose access comes back, and all entries, with these in place."""
+def entries_given_back(
+    before: Mapping[str, Entry], news: News, as_of: date, fates: Mapping[str, InvoiceFate]
+) -> tuple[list[Entry], list[Entry]]:
+    """Within the day: those whose access comes back, and all entries, with these in place.
+
+    `fates` are what a newer night found of the invoices that suspend, where there is one.
+    """
     given_back: list[Entry] = []
     entries = []
     for _, last in sorted(before.items()):
         entry = kept_entry(last)
-        if not last.has_access and (relief := news.gives_back(last.customer_id, last.debt)) is not None:
+        relief = None
+        if not last.has_access:
+            relief = news.gives_back(last.customer_id, last.debt) or _relief_found(last, fates, news.day)
+        if relief is not None:
             entry = _relieved(last, _found_again(last), relief, as_of)
             given_back.append(entry)
         entries.append(entry)
@@ -128,6 +136,18 @@ def _relieved(last: Entry, found: Found, relief: Relief, as_of: date) -> Entry:
     if relief.unlocked_until_date is not None:
         return next_entry(last, replace(found, unlocked_until_date=relief.unlocked_until_date), as_of)
     return next_entry(last, replace(found, level_code="regular", reason_code=relief.reason_code), as_of)
+
+
+def _relief_found(last: Entry, fates: Mapping[str, InvoiceFate], day: date) -> Relief | None:
+    """By what a newer night found, where it found all invoices that suspend no longer do, or a trust unlock."""
+    invoice_ids = last.debt.suspending_invoice_ids
+    found = [fates[invoice_id] for invoice_id in invoice_ids if invoice_id in fates]
+    if not found or len(found) < len(invoice_ids):
+        return None
+    if all(fate.reason_code != "over_threshold" for fate in found):
+        return Relief(_why_back(invoice_ids, fates))
+    unlocks = [fate.unlocked_until_date for fate in found if fate.unlocked_until_date is not None]
+    return Relief("trust_unlock", max(unlocks)) if unlocks and max(unlocks) >= day else None
 
 
 def _found_again(last: Entry) -> Found:

@@ -44,7 +44,7 @@ select count(*) from staging.stg_subscriptions
 where status_code <> 'cancelled' and start_date <= $as_of and (end_date is null or end_date >= $as_of)
 """
 _FATES = """
-select given.invoice_id, standing.reason_code, invoices.status_code, invoices.settled_date
+select given.invoice_id, standing.reason_code, invoices.status_code, invoices.settled_date, standing.unlocked_until_date
 from given
 left join intermediate.int_invoice_standing as standing on given.invoice_id = standing.invoice_id
 left join marts.fct_invoices as invoices on given.invoice_id = invoices.invoice_id
@@ -61,10 +61,12 @@ inner join intermediate.int_business_days as last_days
 group by given.day
 """
 _MERGED = """
-select contact_customer_id, list(customer_id order by customer_id)
-from intermediate.int_contact_customers
-where contact_customer_id in (select unnest($customer_ids)) and customer_id <> contact_customer_id
-group by contact_customer_id
+select named.customer_id, list(others.customer_id order by others.customer_id)
+from intermediate.int_contact_customers as named
+inner join intermediate.int_contact_customers as others
+    on named.contact_customer_id = others.contact_customer_id and named.customer_id <> others.customer_id
+where named.customer_id in (select unnest($customer_ids))
+group by named.customer_id
 """
 
 
@@ -104,11 +106,12 @@ class InvoiceFate:
     """What became of an invoice that suspended, or was listed.
 
     `reason_code` is why it does not suspend any more, `over_threshold` when it still does, `paid` when nothing of it is
-    past due. `settled_date` is the day of full payment.
+    past due. `settled_date` is the day of full payment, `unlocked_until_date` the last day of a trust unlock.
     """
 
     reason_code: str
     settled_date: date | None = None
+    unlocked_until_date: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +147,9 @@ def invoice_fates(warehouse: duckdb.DuckDBPyConnection, invoice_ids: Iterable[st
     finally:
         warehouse.unregister("given")
     fates = {}
-    for invoice_id, reason_code, status_code, settled_date in rows:
+    for invoice_id, reason_code, status_code, settled_date, unlocked_until_date in rows:
         gone = status_code if status_code in ("cancelled", "written_off") else "paid"
-        fates[invoice_id] = InvoiceFate(reason_code or gone, settled_date)
+        fates[invoice_id] = InvoiceFate(reason_code or gone, settled_date, unlocked_until_date)
     return fates
 
 
@@ -164,9 +167,9 @@ def last_business_days(
 
 
 def merged_customers(warehouse: duckdb.DuckDBPyConnection, customer_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """By contact customer, who was merged into it."""
+    """By customer all others that are the same by now: a list may have named one that was merged into another since."""
     rows = warehouse.execute(_MERGED, {"customer_ids": sorted(set(customer_ids))}).fetchall()
-    return {contact: tuple(merged) for contact, merged in rows}
+    return {customer_id: tuple(others) for customer_id, others in rows}
 
 
 def _found(row: Mapping[str, Any], suspending: Sequence[str], dispatch_file: DispatchFile) -> Found:

@@ -10,7 +10,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from regua.errors import InputError
-from regua.ledger.messages import PLANS
 from regua.ledger.suspensions import LISTINGS, PROPOSALS, PUBLICATIONS, STANDINGS
 from regua.suspension.deciding import Listing
 from regua.suspension.found_night import Candidate
@@ -124,12 +123,3 @@ def read_proposal(connection: sa.Connection, number: int) -> Proposal:
         summary=content["summary"],
         state_code=row.state_code,
     )
-
-
-def known_fact_numbers(connection: sa.Connection, as_of: date) -> dict[str, int]:
-    """By entity the last fact that the night of `as_of` knew. Raises InputError without a plan of that day."""
-    query = sa.select(PLANS.c.known_fact_numbers).where(PLANS.c.as_of_date == as_of)
-    found: dict[str, int] | None = connection.execute(query).scalar_one_or_none()
-    if found is None:
-        raise InputError(f"There is no plan of {as_of}: run `regua plan --as-of {as_of}` after the night.")
-    return found

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from regua.channels.dispatch_file import read_dispatch_file
 from regua.dispatch.daily import require_today
+from regua.dispatch.last_look import planned_knowledge
 from regua.dispatch.payments import note_new_payments
 from regua.errors import InputError
 from regua.instants import Clock, local_day
@@ -31,7 +32,6 @@ from regua.suspension.found_night import Candidate, FoundNight, invoice_fates, m
 from regua.suspension.ledger_state import (
     Proposal,
     daily_sequence,
-    known_fact_numbers,
     last_publication,
     read_listings,
     read_standings,
@@ -78,7 +78,8 @@ def prove(
                 )
             before = read_standings(connection)
             listings = read_listings(connection)
-        note_new_payments(settings, engine, as_of, clock)
+            knowledge = planned_knowledge(connection, as_of)
+        note_new_payments(settings, engine, knowledge.known_at, clock)
         with reading(settings) as warehouse:
             night = read_found_night(warehouse, as_of, dispatch_file)
             derivation = derive_from_warehouse(
@@ -89,7 +90,7 @@ def prove(
         _require_agreement(night, derivation, as_of)
         with engine.connect() as connection:
             now = clock()
-            news = look_for_news(connection, known_fact_numbers(connection, as_of), merged, now, local_day(now))
+            news = look_for_news(connection, knowledge, merged, now, local_day(now))
             entries = entries_of(night, before, fates, news)
             added = new_candidates(night, {listing.candidate.invoice_id for listing in listings}, news)
             caps = suspension_file.caps

@@ -11,16 +11,18 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
+import duckdb
 import sqlalchemy as sa
 
 from regua.channels.dispatch_file import read_dispatch_file
 from regua.dispatch.daily import require_today
+from regua.dispatch.last_look import Knowledge, planned_knowledge
 from regua.dispatch.payments import note_new_payments
 from regua.errors import InputError, ReguaError
 from regua.instants import LOCAL, Clock, local_day, to_utc
@@ -43,7 +45,6 @@ from regua.suspension.found_night import (
 from regua.suspension.ledger_state import (
     Proposal,
     daily_sequence,
-    known_fact_numbers,
     last_publication,
     read_listings,
     read_proposal,
@@ -62,7 +63,7 @@ from regua.suspension.webhooks import (
     event_of,
     open_receivers,
 )
-from regua.warehouse.store import reading
+from regua.warehouse.store import published_night, reading
 
 _log = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ class _Draft:
 
     kind_code: str
     as_of: date
-    known_at: datetime
+    knowledge: Knowledge
     entries: Sequence[Entry]
     before: Mapping[str, Entry]
     held_count: int
@@ -169,61 +170,118 @@ def reject(settings: Settings, proposal_number: int, clock: Clock, *, author: st
 
 
 def refresh(settings: Settings, clock: Clock) -> Published | None:
-    """Give access back to whom it is due since the last list: a payment came in, or a fact was recorded.
+    """Give access back to whom it is due since the last list, and have debts taken off the bureau; takes from nobody.
 
-    Takes access from nobody, and needs neither gate nor night. None when there was nothing to give back.
+    What is known of a payment or a fact the list's night did not know is enough, and so is what a newer night found
+    whose own list is red or not proved yet. Needs neither gate nor plan. None when there was nothing to give back.
+
+    Whatever cannot be read or placed keeps back nobody of whom else is known: it is raised at the end.
     """
     suspension_file = read_suspension_file(settings.suspension_path)
+    troubles: list[Exception] = []
     with open_ledger(settings) as engine:
-        finish(settings, engine, clock)
+        with _noting(troubles):
+            finish(settings, engine, clock)
         with engine.connect() as connection:
             last = last_publication(connection)
             before = read_standings(connection)
-        if last is None or all(entry.has_access for entry in before.values()):
-            return None
-        as_of: date = last.as_of_date
-        trouble, merged = _heard_since(settings, engine, as_of, before, clock)
+            listings = read_listings(connection)
+        if last is None or (all(entry.has_access for entry in before.values()) and not listings):
+            published = None
+        else:
+            knowledge = Knowledge(last.known_at, last.known_fact_numbers)
+            with _noting(troubles):
+                note_new_payments(settings, engine, knowledge.known_at, clock)
+            newer = _NewerNight()
+            with _noting(troubles), reading(settings) as warehouse:
+                newer = _newer_night(warehouse, knowledge, before, listings, suspension_file)
 
-        def draft(connection: sa.Connection, now: datetime) -> _Draft | None:
-            current = read_standings(connection)
-            news = look_for_news(connection, known_fact_numbers(connection, as_of), merged, now, local_day(now))
-            given_back, entries = entries_given_back(current, news, as_of)
-            if not given_back:
-                return None
-            return _Draft("refresh", as_of, last.known_at, entries, current, 0, listings=read_listings(connection))
+            def draft(connection: sa.Connection, now: datetime) -> _Draft | None:
+                current = read_standings(connection)
+                news = look_for_news(connection, knowledge, newer.merged, now, local_day(now))
+                given_back, entries = entries_given_back(current, news, last.as_of_date, newer.fates)
+                standing = read_listings(connection)
+                kept = [newer.removal_of(listing) for listing in standing]
+                if not given_back and kept == standing:
+                    return None
+                return _Draft("refresh", last.as_of_date, knowledge, entries, current, 0, listings=kept)
 
-        published = _record(settings, engine, suspension_file, clock, draft)
-    if trouble is not None:
-        raise trouble
+            published = _record(settings, engine, suspension_file, clock, draft)
+    if troubles:
+        raise troubles[0]
     return published
 
 
-def _heard_since(
-    settings: Settings, engine: sa.Engine, as_of: date, before: Mapping[str, Entry], clock: Clock
-) -> tuple[ReguaError | None, dict[str, tuple[str, ...]]]:
-    """Note the payments that arrived. A file that cannot be read keeps back nobody of whom the ledger knows better."""
-    trouble: ReguaError | None = None
-    merged: dict[str, tuple[str, ...]] = {}
+@contextmanager
+def _noting(troubles: list[Exception]) -> Iterator[None]:
     try:
-        note_new_payments(settings, engine, as_of, clock)
-    except ReguaError as error:
-        trouble = error
-    try:
-        with reading(settings) as warehouse:
-            merged = merged_customers(warehouse, {entry.customer_id for entry in before.values()})
-    except ReguaError as error:
-        trouble = trouble or error
-    return trouble, merged
+        yield
+    except (ReguaError, OSError) as error:
+        troubles.append(error)
+
+
+@dataclass(frozen=True, slots=True)
+class _NewerNight:
+    """What the newest published night made of who stands on the lists; nothing where it is the lists' own."""
+
+    as_of: date = date.min
+    fates: Mapping[str, InvoiceFate] = field(default_factory=dict)
+    remove_by: Mapping[date, date] = field(default_factory=dict)
+    merged: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def removal_of(self, listing: Listing) -> Listing:
+        fate = self.fates.get(listing.candidate.invoice_id)
+        return listing if fate is None else removal_of(listing, fate, self.as_of, self.remove_by)
+
+
+def _newer_night(
+    warehouse: duckdb.DuckDBPyConnection,
+    knowledge: Knowledge,
+    before: Mapping[str, Entry],
+    listings: Sequence[Listing],
+    suspension_file: SuspensionFile,
+) -> _NewerNight:
+    night = published_night(warehouse)
+    if night is None:
+        # Half of a night is no word of anybody; what the ledger was told of still is.
+        return _NewerNight()
+    as_of, known_at = night
+    merged = merged_customers(warehouse, {entry.customer_id for entry in before.values()})
+    if known_at <= knowledge.known_at:
+        return _NewerNight(merged=merged)
+    fates, remove_by = _fates(warehouse, as_of, before, listings, suspension_file)
+    return _NewerNight(as_of, fates, remove_by, merged)
+
+
+def _fates(
+    warehouse: duckdb.DuckDBPyConnection,
+    as_of: date,
+    before: Mapping[str, Entry],
+    listings: Sequence[Listing],
+    suspension_file: SuspensionFile,
+) -> tuple[dict[str, InvoiceFate], dict[date, date]]:
+    """What became of the invoices that suspend or are listed, and the last day for removals by that of their reason."""
+    listed_ids = [listing.candidate.invoice_id for listing in listings]
+    fates = invoice_fates(warehouse, [*suspending_invoice_ids(before.values()), *listed_ids])
+    began = {fate.settled_date or as_of for fate in fates.values()} | {as_of}
+    return fates, last_business_days(warehouse, began, suspension_file.bureau.removal_business_days)
 
 
 def finish(settings: Settings, engine: sa.Engine, clock: Clock) -> list[int]:
-    """End what somebody began to publish and was stopped in; answers the sequences. Old staged folders are cleared."""
+    """End what somebody began to publish and was stopped in; answers the sequences. Old staged folders are cleared.
+
+    One that cannot be placed holds up no other; the first such error is raised at the end.
+    """
     with engine.connect() as connection:
         query = sa.select(PUBLICATIONS).where(PUBLICATIONS.c.placed_at.is_(None)).order_by(PUBLICATIONS.c.sequence)
         waiting = connection.execute(query).all()
+    troubles: list[Exception] = []
     for row in waiting:
-        _place(settings, engine, row.sequence, row.staged_name, row.file_names, clock)
-    _clear_abandoned(settings, clock)
+        with _noting(troubles):
+            _place(settings, engine, row.sequence, row.staged_name, row.file_names, clock)
+    _clear_abandoned(settings, {row.staged_name for row in waiting}, clock)
+    if troubles:
+        raise troubles[0]
     return [row.sequence for row in waiting]
 
 
@@ -263,8 +321,9 @@ def _publish_proved(
         return done
     require_today(settings, as_of, clock)
     suspension_file = read_suspension_file(settings.suspension_path)
-    note_new_payments(settings, engine, as_of, clock)
+    note_new_payments(settings, engine, proposal.known_at, clock)
     with engine.connect() as connection:
+        knowledge = planned_knowledge(connection, as_of)
         before = read_standings(connection)
         listings = read_listings(connection)
     with reading(settings) as warehouse:
@@ -273,18 +332,15 @@ def _publish_proved(
             raise InputError(
                 f"The night of {as_of} was run again since proposal {proposal.number} was proved. Prove it again."
             )
-        listed_ids = [listing.candidate.invoice_id for listing in listings]
-        fates = invoice_fates(warehouse, [*suspending_invoice_ids(before.values()), *listed_ids])
+        fates, remove_by = _fates(warehouse, as_of, before, listings, suspension_file)
         merged = merged_customers(warehouse, customer_ids_of(night, before))
-        began = {fate.settled_date or as_of for fate in fates.values()} | {as_of}
-        remove_by = last_business_days(warehouse, began, suspension_file.bureau.removal_business_days)
     once_key = {"daily": f"daily:{as_of}"}.get(kind_code, f"{kind_code}:{proposal.number}")
 
     def draft(connection: sa.Connection, now: datetime) -> _Draft:
         if kind_code == "daily" and (published := daily_sequence(connection, as_of)) is not None:
             raise InputError(f"The list of {as_of} was published already (sequence {published}).")
         current = read_standings(connection)
-        news = look_for_news(connection, known_fact_numbers(connection, as_of), merged, now, local_day(now))
+        news = look_for_news(connection, knowledge, merged, now, local_day(now))
         held = {found.subscription_id for found in night.founds} - subscription_ids
         entries = entries_of(night, current, fates, news, held)
         added, kept = _bureau(night, read_listings(connection), fates, news, remove_by, invoice_ids)
@@ -295,7 +351,7 @@ def _publish_proved(
         return _Draft(
             kind_code,
             as_of,
-            night.known_at,
+            Knowledge(night.known_at, knowledge.fact_numbers),
             entries,
             current,
             0 if kind_code == "approved" else proposal.held_count,
@@ -377,7 +433,7 @@ def _record(
                 as_of=draft.as_of,
                 edition=edition,
                 kind_code=draft.kind_code,
-                known_at=draft.known_at,
+                known_at=draft.knowledge.known_at,
                 # What only gives access back is as good on the day on which it does.
                 valid_until=_valid_until(
                     local_day(now) if draft.kind_code == "refresh" else draft.as_of, suspension_file.valid_hours
@@ -398,7 +454,8 @@ def _record(
                     author_id=draft.author_id,
                     once_key=draft.once_key,
                     proposal_number=draft.proposal_number,
-                    known_at=draft.known_at,
+                    known_at=draft.knowledge.known_at,
+                    known_fact_numbers=dict(draft.knowledge.fact_numbers),
                     recorded_at=now,
                     valid_until=publication.valid_until,
                     staged_name=staged.name,
@@ -607,10 +664,10 @@ def _keep_copy(engine: sa.Engine, sequence: int, target_code: str, reason: str |
             )
 
 
-def _clear_abandoned(settings: Settings, clock: Clock) -> None:
+def _clear_abandoned(settings: Settings, awaited_names: Collection[str], clock: Clock) -> None:
     before = (clock() - _ABANDONED_AFTER).replace(tzinfo=UTC).timestamp()
     for folder in settings.suspensions_dir.glob(f"{_STAGING}*"):
         # Another process may have taken it away just now.
         with suppress(FileNotFoundError):
-            if folder.stat().st_mtime < before:
+            if folder.stat().st_mtime < before and folder.name not in awaited_names:
                 shutil.rmtree(folder, ignore_errors=True)

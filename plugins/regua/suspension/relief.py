@@ -11,7 +11,7 @@ from datetime import date, datetime
 
 import sqlalchemy as sa
 
-from regua.dispatch.last_look import LastLook, take_last_look
+from regua.dispatch.last_look import Knowledge, LastLook, take_last_look
 from regua.ledger.facts import Fact, read_facts_since
 from regua.suspension.standing import Debt
 
@@ -37,7 +37,7 @@ class Relief:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """All that was said since the night, on the day it is looked at. `merged` gives by customer who was merged in."""
+    """All that was said since the night, on the day it is looked at. `merged`: by customer, who is the same."""
 
     look: LastLook
     unlocks: tuple[Fact, ...]
@@ -99,15 +99,12 @@ class News:
 
 
 def look_for_news(
-    connection: sa.Connection,
-    known_fact_numbers: Mapping[str, int],
-    merged: Mapping[str, tuple[str, ...]],
-    now: datetime,
-    day: date,
+    connection: sa.Connection, knowledge: Knowledge, merged: Mapping[str, tuple[str, ...]], now: datetime, day: date
 ) -> News:
-    """`known_fact_numbers` gives by entity the last event that the night knew."""
-    unlocks = [fact for fact, _ in read_facts_since(connection, known_fact_numbers) if fact.entity == "trust_unlocks"]
-    return News(take_last_look(connection, known_fact_numbers, now), tuple(unlocks), merged, day)
+    """What the night did not know that a list rests on, whether a later night does or not."""
+    new_facts = read_facts_since(connection, knowledge.fact_numbers)
+    unlocks = tuple(fact for fact, _ in new_facts if fact.entity == "trust_unlocks")
+    return News(take_last_look(connection, knowledge, now), unlocks, merged, day)
 
 
 def _is_about(fact: Fact, debt: Debt, customer_ids: tuple[str, ...]) -> bool:

@@ -107,20 +107,31 @@ def reading(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
+def published_night(warehouse: duckdb.DuckDBPyConnection) -> tuple[date, datetime] | None:
+    """The newest night and what it knew; None while it has not run to its end."""
+    newest = _newest_stage(warehouse)
+    return newest[1:] if newest is not None and newest[0] == "serve" else None
+
+
 def published_known_at(warehouse: duckdb.DuckDBPyConnection, as_of: date) -> datetime:
     """What the newest night knew. Raises InputError unless it is that of `as_of`, run to its end."""
-    newest = warehouse.execute(
-        "select stage, as_of, known_at from ops.stage_runs "
-        "where stage in ('staging', 'intermediate', 'marts', 'dunning', 'gate_marts', 'serve') "
-        "and state = 'succeeded' order by started_at desc limit 1"
-    ).fetchone()
+    newest = _newest_stage(warehouse)
     if newest is None or newest[:2] != ("serve", as_of):
         found = f"{newest[0]} of {newest[1]}" if newest else "nothing"
         raise InputError(
             f"The warehouse does not hold the published night of {as_of}: the newest finished step is {found}. "
             "Run that night to its end first."
         )
-    return newest[2]  # type: ignore[no-any-return]
+    return newest[2]
+
+
+def _newest_stage(warehouse: duckdb.DuckDBPyConnection) -> tuple[str, date, datetime] | None:
+    newest: tuple[str, date, datetime] | None = warehouse.execute(
+        "select stage, as_of, known_at from ops.stage_runs "
+        "where stage in ('staging', 'intermediate', 'marts', 'dunning', 'gate_marts', 'serve') "
+        "and state = 'succeeded' order by started_at desc limit 1"
+    ).fetchone()
+    return newest
 
 
 def confine(connection: duckdb.DuckDBPyConnection, readable_dirs: Sequence[Path]) -> None:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from tests.integration.dispatch.made_plans import House
 from tests.integration.quality.gate_warehouse import AS_OF, KNOWN_AT, build_healthy_home
 
-from regua.dispatch.last_look import take_last_look
+from regua.dispatch.last_look import Knowledge, take_last_look
 from regua.dispatch.payments import (
     Notice,
     note_new_payments,
@@ -21,10 +21,12 @@ from regua.dispatch.payments import (
     unseen_notices,
 )
 from regua.errors import InputError
+from regua.ingest.landing import land
+from regua.ingest.mapping import read_source
 from regua.ledger.database import open_ledger
 from regua.ledger.event_log import writing_messages
-from regua.ledger.messages import PLANS
-from regua.warehouse.store import reading
+from regua.ledger.messages import PAYMENT_NOTICES, PLANS
+from regua.warehouse.store import reading, warehouse_lock, writing
 
 MORNING = KNOWN_AT + dt.timedelta(hours=6)
 
@@ -48,7 +50,7 @@ def arrives(house: House, name: str, *rows: str) -> None:
 
 
 def noted(house: House) -> set[str]:
-    note_new_payments(house.settings, house.engine, AS_OF, house.clock)
+    note_new_payments(house.settings, house.engine, KNOWN_AT, house.clock)
     return {notice.key for notice in unseen_notices(house.engine)}
 
 
@@ -72,22 +74,56 @@ def test_a_credit_without_invoice_is_its_customers(office: House) -> None:
     arrives(office, "k1.csv", "1001,cus_4,2026-03-10,10.00")
     assert noted(office) == {"payments:new_1:inv_300", "credits:1001:cus_4"}
     with office.engine.connect() as connection:
-        look = take_last_look(connection, {}, office.now)
+        look = take_last_look(connection, Knowledge(KNOWN_AT, {}), office.now)
     assert set(look.paid_customers) == {"cus_4"}
 
 
 def test_a_payment_that_cannot_be_read_holds_its_invoice_back_as_well(office: House) -> None:
     good = [f"new_{n},inv_{n},2026-03-10,1.00" for n in range(201, 400)]
     arrives(office, "p1.csv", *good, "broken,inv_200,yesterday,100.10")
-    note_new_payments(office.settings, office.engine, AS_OF, office.clock)
+    note_new_payments(office.settings, office.engine, KNOWN_AT, office.clock)
     with office.engine.connect() as connection:
-        assert "inv_200" in take_last_look(connection, {}, office.now).paid_invoices
+        assert "inv_200" in take_last_look(connection, Knowledge(KNOWN_AT, {}), office.now).paid_invoices
 
 
 def test_a_file_that_cannot_be_read_at_all_stops_the_dispatch(office: House) -> None:
     (office.settings.inbox / "s" / "p1.csv").write_text("who,knows\n1,2\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"p1\.csv"):
-        note_new_payments(office.settings, office.engine, AS_OF, office.clock)
+        note_new_payments(office.settings, office.engine, KNOWN_AT, office.clock)
+
+
+def test_what_a_later_night_has_loaded_is_noted_whatever_its_gates_said(office: House) -> None:
+    arrives(office, "p1.csv", "pay_1,inv_1,2026-02-20,40.05")
+    with warehouse_lock(office.settings, "a night", office.clock), writing(office.settings) as warehouse:
+        warehouse.execute(
+            "insert into raw.payments by name select * replace ('by_table' as payment_id, 'inv_300' as invoice_id, "
+            f"timestamp '{KNOWN_AT + dt.timedelta(hours=1)}' as _loaded_at) "
+            "from raw.payments where payment_id = 'pay_3'"
+        )
+    assert noted(office) == {"payments:by_table:inv_300"}
+
+
+def test_other_sets_that_a_red_night_has_landed_do_not_keep_payments_from_being_read(office: House) -> None:
+    source = read_source(office.settings.sources_dir, "s")
+    assert set(source.files) > {"payments", "credits"}, "the source must have other sets"
+    (office.settings.inbox / "s" / "i1.csv").write_text("a,b,c,d,e\n", encoding="utf-8")
+    arrives(office, "c1.csv", "cus_1")
+    arrives(office, "p0.csv", "pay_1,inv_1,2026-02-20,40.05")
+    land(office.settings.landing_dir, office.settings.inbox, [source], office.clock)
+    arrives(office, "p1.csv", "new_1,inv_300,2026-03-10,100.10")
+    assert noted(office) == {"payments:new_1:inv_300"}
+
+
+def test_what_a_later_night_knows_is_still_news_to_an_earlier_one(office: House) -> None:
+    assert note_payment(office.engine, "new_1", "inv_300", "webhook", office.clock)
+    later = KNOWN_AT + dt.timedelta(hours=1)
+    with writing_messages(office.engine) as connection:
+        connection.execute(sa.update(PAYMENT_NOTICES).values(seen_at=later))
+    with office.engine.connect() as connection:
+        earlier = take_last_look(connection, Knowledge(KNOWN_AT, {}), office.now)
+        of_itself = take_last_look(connection, Knowledge(later, {}), office.now)
+    assert set(earlier.paid_invoices) == {"inv_300"}
+    assert not of_itself.paid_invoices
 
 
 def test_a_second_look_at_the_same_files_notes_nothing_more(office: House) -> None:
@@ -101,7 +137,7 @@ def test_one_payment_of_two_invoices_stops_both_and_its_id_may_be_that_of_a_cred
     assert not note_payment(house.engine, "1001", "B", "webhook", house.clock)
     assert note_payments(house.engine, [Notice("credits", "1001", "C")], "export", house.clock) == 1
     with house.engine.connect() as connection:
-        assert set(take_last_look(connection, {}, house.now).paid_invoices) == {"A", "B", "C"}
+        assert set(take_last_look(connection, Knowledge(KNOWN_AT, {}), house.now).paid_invoices) == {"A", "B", "C"}
 
 
 def test_what_was_loaded_after_the_night_was_not_decided_with(office: House) -> None:

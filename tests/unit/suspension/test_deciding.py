@@ -151,7 +151,7 @@ def test_what_is_about_something_else_keeps_nothing(said: News) -> None:
     ids=["both paid", "one paid, one disputed", "exempt", "a credit", "unlocked", "an agreement over both"],
 )
 def test_access_comes_back_within_the_day(said: News, standing: str, reason: str) -> None:
-    given_back, entries = entries_given_back(published("suspended", "suspended", TWO), said, YESTERDAY)
+    given_back, entries = entries_given_back(published("suspended", "suspended", TWO), said, YESTERDAY, {})
     assert [entry.standing_code for entry in given_back] == [standing]
     assert only(given_back).reason_code == reason
     assert only(entries).change_code is Change.REACTIVATE
@@ -177,9 +177,42 @@ def test_access_comes_back_within_the_day(said: News, standing: str, reason: str
     ids=["one of two paid", "one of two disputed", "withdrawn", "over", "promise over", "covers nothing", "broken"],
 )
 def test_what_does_not_hold_for_all_that_suspends_gives_nothing_back(said: News) -> None:
-    given_back, entries = entries_given_back(published("suspended", "suspended", TWO), said, YESTERDAY)
+    given_back, entries = entries_given_back(published("suspended", "suspended", TWO), said, YESTERDAY, {})
     assert given_back == []
     assert only(entries).change_code is Change.KEEP
+
+
+def fates(**reasons: str) -> dict[str, InvoiceFate]:
+    return {invoice_id: InvoiceFate(reason) for invoice_id, reason in reasons.items()}
+
+
+@pytest.mark.parametrize(
+    ("found_since", "standing", "reason"),
+    [
+        (fates(i1="paid", i2="paid"), "reactivated", "paid"),
+        (fates(i1="paid", i2="in_clearing"), "reactivated", "in_clearing"),
+        (fates(i1="paid", i2="over_threshold"), "suspended", None),
+        (fates(i1="paid"), "suspended", None),
+        ({}, "suspended", None),
+        (
+            {id_: InvoiceFate("over_threshold", unlocked_until_date=DAY) for id_ in ("i1", "i2")},
+            "trust_unlock",
+            "trust_unlock",
+        ),
+        (
+            {id_: InvoiceFate("over_threshold", unlocked_until_date=YESTERDAY) for id_ in ("i1", "i2")},
+            "suspended",
+            None,
+        ),
+    ],
+    ids=["both paid", "one in clearing", "one of two", "not looked at", "no newer night", "let in", "let in until now"],
+)
+def test_what_a_newer_night_found_gives_access_back_before_its_list_is_out(
+    found_since: dict[str, InvoiceFate], standing: str, reason: str | None
+) -> None:
+    given_back, entries = entries_given_back(published("suspended", "suspended", TWO), QUIET, YESTERDAY, found_since)
+    assert only(entries).standing_code == standing
+    assert [entry.reason_code for entry in given_back] == ([] if reason is None else [reason])
 
 
 def test_what_a_person_has_to_say_a_word_to_is_held_and_nothing_else_is() -> None:

@@ -39,6 +39,7 @@ def upgrade() -> None:
         sa.Column("once_key", sa.String(40), unique=True),
         sa.Column("proposal_number", sa.Integer, sa.ForeignKey("suspension_proposals.proposal_number")),
         sa.Column("known_at", sa.DateTime, nullable=False),
+        sa.Column("known_fact_numbers", sa.JSON, nullable=False),
         sa.Column("recorded_at", sa.DateTime, nullable=False),
         sa.Column("valid_until", sa.DateTime, nullable=False),
         sa.Column("staged_name", sa.String(80), nullable=False),
