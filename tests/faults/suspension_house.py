@@ -136,10 +136,11 @@ class House:
 
     # What is done in it
 
-    def run_night(self, day: date, run_id: str | None = None) -> None:
+    def run_night(self, day: date, run_id: str | None = None, *, is_planned: bool = True) -> None:
         self.clock = night_of(day) if run_id is None else self.clock
         run_night(self.settings, Night(day, None, run_id or f"night-{day}"), self.clock)
-        plan_day(self.settings, day, self.clock)
+        if is_planned:
+            plan_day(self.settings, day, self.clock)
 
     def prove(self, day: date = DAY) -> Proposal:
         return prove(self.settings, day, self.clock)

@@ -529,6 +529,26 @@ def test_who_pays_after_a_red_night_has_access_again_all_the_same(moving: Moving
     assert_only_given_back(house, before, payers)
 
 
+@pytest.mark.parametrize("is_planned", [False, True], ids=["not planned", "planned"])
+def test_who_a_newer_night_knows_to_have_paid_has_access_before_its_list_is_out(
+    is_planned: bool, moving: Moving, street: Street
+) -> None:
+    house = new_day(moving, street)
+    house.deliver(f"payments_{NEXT}.csv", lines_of(street, NEXT))
+    before = house.without_access()
+    payers = one_invoice_each(house, 2)
+    # What is noted is seen by the plan of the new night, and is no news to that one.
+    house.tells("noted", payers[0])
+    house.pays(*open_invoices_of(house, payers))
+    house.run_night(NEXT, is_planned=is_planned)
+    house.clock = morning_of(NEXT)
+    published = refresh(house.settings, house.clock)
+    assert published is not None
+    assert (published.suspended_count, published.reactivated_count) == (0, 2)
+    assert_only_given_back(house, before, payers)
+    assert refresh(house.settings, house.clock) is None
+
+
 @pytest.mark.xfail(reason="the gate on volumes looks at batches, and what comes again with its old name makes none")
 def test_yesterday_s_file_sent_again_is_no_word_of_who_has_paid_since(moving: Moving, street: Street) -> None:
     house = new_day(moving, street)
