@@ -21,7 +21,7 @@ from regua.errors import InputError
 from regua.instants import Clock, local_day
 from regua.ledger.database import open_ledger
 from regua.ledger.event_log import MessageEvent, append_events, writing_messages
-from regua.ledger.suspensions import PROPOSALS, PUBLICATIONS
+from regua.ledger.suspensions import LISTINGS, PROPOSALS, PUBLICATIONS
 from regua.policy.policies import load_policies
 from regua.quality.gate import RedGateError, run_gate
 from regua.settings import Settings
@@ -95,7 +95,8 @@ def prove(
             added = new_candidates(night, {listing.candidate.invoice_id for listing in listings}, news)
             caps = suspension_file.caps
             counts_before = _counts_before(connection, as_of, caps.band.days)
-            over = passed_caps(caps, night.active_count, entries, len(added), counts_before)
+            today = _done_today(connection, as_of)
+            over = passed_caps(caps, night.active_count, entries, len(added), counts_before, today)
             last = last_publication(connection)
         _require_green_gate(settings, night, entries, added, clock)
         suspended = [entry for entry in entries if entry.change_code is Change.SUSPEND]
@@ -163,6 +164,17 @@ def _said(level: tuple[str, str, tuple[str, ...], date | None] | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class DoneToday:
+    """What earlier lists of the day took: subscriptions, and debts that were listed with the bureau."""
+
+    suspended_count: int = 0
+    listed_count: int = 0
+
+
+NOTHING_DONE = DoneToday()
+
+
+@dataclass(frozen=True, slots=True)
 class PassedCaps:
     """Why suspensions, and why listings, wait for a person; as sentences for that person."""
 
@@ -171,14 +183,22 @@ class PassedCaps:
 
 
 def passed_caps(
-    caps: Caps, active_count: int, entries: Sequence[Entry], added_count: int, counts_before: Sequence[int]
+    caps: Caps,
+    active_count: int,
+    entries: Sequence[Entry],
+    added_count: int,
+    counts_before: Sequence[int],
+    today: DoneToday = NOTHING_DONE,
 ) -> PassedCaps:
-    """`counts_before` are the subscriptions without access on the lists of the last days."""
+    """`counts_before` are the subscriptions without access on the lists of the last days.
+
+    A cap is of a day: what earlier lists of the day took is counted with what another would take.
+    """
     limit = max(caps.new_suspensions, int(Decimal(active_count) * caps.new_suspensions_pct_of_active / 100))
     new_count = sum(entry.change_code is Change.SUSPEND for entry in entries)
     suspensions = []
-    if new_count > limit:
-        suspensions.append(f"{new_count} novas suspensões, e o limite é {limit}")
+    if new_count and new_count + today.suspended_count > limit:
+        suspensions.append(_over("novas suspensões", new_count, today.suspended_count, limit))
     if new_count and len(counts_before) >= caps.band.from_lists:
         total = sum(not entry.has_access for entry in entries)
         mean = fmean(counts_before)
@@ -188,9 +208,23 @@ def passed_caps(
                 f"{total} assinaturas sem acesso, e a média das últimas {len(counts_before)} listas é {mean:.0f} "
                 f"(± {width:.0f})"
             )
-    is_over = added_count > limit
-    listings = (f"{added_count} novas inclusões no bureau de crédito, e o limite é {limit}",) if is_over else ()
+    is_over = added_count and added_count + today.listed_count > limit
+    listings = (
+        (_over("novas inclusões no bureau de crédito", added_count, today.listed_count, limit),) if is_over else ()
+    )
     return PassedCaps(tuple(suspensions), listings)
+
+
+def _over(what: str, count: int, done_count: int, limit: int) -> str:
+    done = f", com {done_count} já publicadas hoje" if done_count else ""
+    return f"{count} {what}{done}, e o limite é {limit}"
+
+
+def _done_today(connection: sa.Connection, as_of: date) -> DoneToday:
+    of_day = PUBLICATIONS.c.as_of_date == as_of
+    suspended = sa.select(sa.func.coalesce(sa.func.sum(PUBLICATIONS.c.suspended_count), 0)).where(of_day)
+    listed = sa.select(sa.func.count()).select_from(LISTINGS).where(LISTINGS.c.listed_date == as_of)
+    return DoneToday(connection.execute(suspended).scalar_one(), connection.execute(listed).scalar_one())
 
 
 def _counts_before(connection: sa.Connection, as_of: date, days: int) -> list[int]:
