@@ -10,7 +10,7 @@ and at the targets, webhooks, and the ledger's record of both. Backfills and pas
 
 #### Triage
 
-Every task may be cleared and run again: a day's list is published once, and what was begun ends with the same bytes.
+Every task may be cleared and run again: what was begun ends with the same bytes.
 
 - **`give_back`** Somebody who has paid waits for access. Usually the ledger or the inbox cannot be read; the log says.
 - **`prove`** The log says what is red; the list published last stays. See docs/runbooks/list-not-published.md.
@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import Asset, dag, get_current_context, task
 
 from regua.orchestration import suspension_tasks as run
@@ -47,7 +48,7 @@ def suspensions_publish() -> None:
     def give_back() -> None:
         run.give_back_task()
 
-    # The list gives access back as well: what kept `give_back` from it must not keep the list from coming out.
+    # The list gives access back as well, so it comes out whatever kept `give_back` from it.
     @task(pool=WAREHOUSE_POOL, trigger_rule="all_done")
     def prove() -> int:
         return run.prove_task(get_current_context())
@@ -68,8 +69,7 @@ def suspensions_publish() -> None:
     def publish_approved(proposal: int, answer: dict[str, object]) -> None:
         run.publish_approved_task(proposal, answer)
 
-    proposal = prove()
-    summary = publish(proposal)
+    summary = publish(proposal := prove())
     # No default answer: silence ends red, and nothing is published.
     approve = run.RecordedApproval(
         task_id="approve",
@@ -80,7 +80,8 @@ def suspensions_publish() -> None:
         fail_on_reject=True,
         retries=0,
     )
-    give_back() >> proposal
+    # Who was kept out makes the run red, whatever became of the list.
+    give_back() >> [proposal, EmptyOperator(task_id="access_given_back")]
     summary >> hand_over()
     is_held(summary) >> approve
     publish_approved(proposal, approve.output) >> hand_over.override(task_id="hand_over_approved")()

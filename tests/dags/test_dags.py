@@ -37,8 +37,8 @@ WITHOUT_EFFECT = {
     # Recalling only ever takes messages back: no gate may hold it up.
     "regua_dispatch": {"check_plan", "recall"},
     "delivery_evidence": {"poll", "link_orphans", "report_unknowns"},
-    "suspensions_publish": {"give_back", "prove", "is_held", "approve"},
-    "suspensions_refresh": {"give_back", "hand_over"},
+    "suspensions_publish": {"give_back", "access_given_back", "prove", "is_held", "approve"},
+    "suspensions_refresh": {"give_back", "access_given_back", "hand_over"},
     "bureau_removals": {"check_removals"},
 }  # fmt: skip
 DAG_IDS = set(GATES_BEFORE)
@@ -49,6 +49,8 @@ OUTSIDE_THE_POOL = {
     *(("delivery_evidence", task_id) for task_id in WITHOUT_EFFECT["delivery_evidence"]),
     *(("suspensions_publish", task_id) for task_id in ("is_held", "approve", "hand_over", "hand_over_approved")),
     ("suspensions_refresh", "hand_over"),
+    ("suspensions_publish", "access_given_back"),
+    ("suspensions_refresh", "access_given_back"),
     # Reads the calendar only, and waits where that is busy.
     ("bureau_removals", "check_removals"),
 }
@@ -128,6 +130,15 @@ def test_suspensions_follow_the_plan_and_silence_approves_nothing(dag_bag) -> No
     # Access comes back whatever is wrong with the list, and the list comes out whatever is wrong with that.
     assert publish.get_task("give_back").upstream_task_ids == set()
     assert publish.get_task("prove").trigger_rule == "all_done"
+
+
+@pytest.mark.parametrize("dag_id", ["suspensions_publish", "suspensions_refresh"])
+def test_a_run_in_which_access_was_not_given_back_is_red_whatever_else_went_well(dag_id: str, dag_bag) -> None:
+    """A run ends as its last tasks do, and those after `all_done` may all be green."""
+    last = [task for task in dag_bag.dags[dag_id].get_task("give_back").downstream_list if not task.downstream_list]
+    assert [(task.task_id, task.trigger_rule) for task in last if task.trigger_rule == "all_success"] == [
+        ("access_given_back", "all_success")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -116,16 +116,20 @@ def publish_approved_task(proposal: int, answer: Mapping[str, Any] | None) -> No
 
 
 def hand_over_task() -> None:
-    """Copy files to their targets and deliver webhooks; fails once for all that did not get there."""
+    """Copy files to their targets and deliver webhooks; fails once for all that did not get there.
+
+    And as long as a webhook stays given up: the product believes what is no longer so.
+    """
     from regua.suspension.publishing import hand_over
 
     handed = hand_over(load_settings(), utc_clock)
     _log.info("%d copies; webhooks: %s", handed.copied_count, handed.deliveries)
     if handed.troubles:
         raise AirflowFailException("Not handed over: " + "; ".join(handed.troubles))
-    if handed.deliveries.dead:
+    if handed.given_up_count:
         raise AirflowFailException(
-            f"{handed.deliveries.dead} webhooks were given up: `regua suspensions webhooks` lists them."
+            f"{handed.given_up_count} webhooks were given up: `regua suspensions webhooks` lists them, --redeliver "
+            "tries them again."
         )
 
 

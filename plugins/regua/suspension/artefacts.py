@@ -230,6 +230,28 @@ def verify(folder: Path, manifest_name: str) -> Manifest:
     return manifest
 
 
+def newest_numbers(folder: Path, as_of: date) -> tuple[int, int]:
+    """The greatest sequence in the archive, and the greatest edition of a day; 0 where there is none.
+
+    A ledger that was restored from a copy knows less than the files: no number must be given twice. Sequences grow with
+    the days, so the manifests of the newest day have the greatest; one that cannot be read has no number.
+    """
+    days: dict[str, list[Path]] = defaultdict(list)
+    for path in folder.glob(f"suspensions_*{_MANIFEST}"):
+        days[path.name.removeprefix("suspensions_")[:10]].append(path)
+    newest = [_numbers_of(path) for path in days[max(days)]] if days else []
+    of_day = [_numbers_of(path) for path in days.get(as_of.isoformat(), ())]
+    return max((sequence for sequence, _ in newest), default=0), max((edition for _, edition in of_day), default=0)
+
+
+def _numbers_of(path: Path) -> tuple[int, int]:
+    try:
+        publication = _read_manifest(path.name, path.parent).publication
+    except InputError:
+        return 0, 0
+    return publication.sequence, publication.edition
+
+
 def manifest_name_of(names: Sequence[str]) -> str:
     """Raises InputError when these are not the files of one publication."""
     found = [name for name in names if name.endswith(_MANIFEST)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -13,8 +14,18 @@ from regua.errors import InputError
 from regua.instants import utc_clock
 from regua.settings import load_settings
 
-_AUTHOR = click.option("--author", required=True, help="Id of who says it.")
-_REASON = click.option("--reason", required=True, help="Why; kept for good.")
+
+def _no_longer_than(length: int) -> Callable[[click.Context, click.Parameter, str], str]:
+    def checked(_: click.Context, parameter: click.Parameter, given: str) -> str:
+        if len(given) > length:
+            raise click.BadParameter(f"{len(given)} characters, and at most {length} are kept.", param=parameter)
+        return given
+
+    return checked
+
+
+_AUTHOR = click.option("--author", required=True, help="Id of who says it.", callback=_no_longer_than(200))
+_REASON = click.option("--reason", required=True, help="Why; kept for good.", callback=_no_longer_than(500))
 
 
 @click.group()

@@ -103,6 +103,12 @@ def read_listings(connection: sa.Connection) -> list[Listing]:
     ]
 
 
+def read_spared_invoices(connection: sa.Connection) -> set[str]:
+    """Debts that a person took off the bureau with no reason of the rules; they are not listed again."""
+    is_spared = (LISTINGS.c.state_code == "removed", LISTINGS.c.removal_reason_code.is_(None))
+    return set(connection.execute(sa.select(LISTINGS.c.invoice_id).where(*is_spared)).scalars())
+
+
 def read_proposal(connection: sa.Connection, number: int) -> Proposal:
     """Raises InputError when there is none of this number."""
     row = connection.execute(sa.select(PROPOSALS).where(PROPOSALS.c.proposal_number == number)).one_or_none()

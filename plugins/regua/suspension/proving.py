@@ -34,6 +34,7 @@ from regua.suspension.ledger_state import (
     daily_sequence,
     last_publication,
     read_listings,
+    read_spared_invoices,
     read_standings,
 )
 from regua.suspension.relief import look_for_news
@@ -92,7 +93,8 @@ def prove(
             now = clock()
             news = look_for_news(connection, knowledge, merged, now, local_day(now))
             entries = entries_of(night, before, fates, news)
-            added = new_candidates(night, {listing.candidate.invoice_id for listing in listings}, news)
+            listed_ids = {listing.candidate.invoice_id for listing in listings} | read_spared_invoices(connection)
+            added = new_candidates(night, listed_ids, news)
             caps = suspension_file.caps
             counts_before = _counts_before(connection, as_of, caps.band.days)
             today = _done_today(connection, as_of)

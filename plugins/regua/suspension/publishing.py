@@ -26,11 +26,11 @@ from regua.dispatch.last_look import Knowledge, planned_knowledge
 from regua.dispatch.payments import note_new_payments
 from regua.errors import InputError, ReguaError
 from regua.instants import LOCAL, Clock, local_day, to_utc
-from regua.ledger.database import open_ledger
+from regua.ledger.database import open_ledger, slices
 from regua.ledger.event_log import MessageEvent, append_events, writing_messages
 from regua.ledger.suspensions import CHANGES, COPIES, LISTINGS, PROPOSALS, PUBLICATIONS, STANDINGS
 from regua.settings import Settings
-from regua.suspension.artefacts import Publication, place, stage
+from regua.suspension.artefacts import Publication, newest_numbers, place, stage
 from regua.suspension.bureau_lists import BureauLists
 from regua.suspension.deciding import Listing, entries_given_back, entries_of, new_candidates, removal_of
 from regua.suspension.found_night import (
@@ -57,6 +57,7 @@ from regua.suspension.suspension_file import SuspensionFile, read_suspension_fil
 from regua.suspension.targets import open_target
 from regua.suspension.webhooks import (
     DeliveryReport,
+    dead_letters,
     deliver_due,
     enqueue_events,
     event_from_json,
@@ -68,6 +69,7 @@ from regua.warehouse.store import published_night, reading
 _log = logging.getLogger(__name__)
 
 _STAGING = ".staged-"
+_FAILURES_IN_A_ROW = 2
 # A staged folder of nobody's record this old was left by somebody who was killed.
 _ABANDONED_AFTER = timedelta(days=1)
 
@@ -88,11 +90,12 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
-    """What left this machine: copies of files by target, and webhooks."""
+    """What left this machine: copies of files by target, and webhooks. `given_up_count` are all that still are."""
 
     copied_count: int
     troubles: tuple[str, ...]
     deliveries: DeliveryReport
+    given_up_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,18 +291,20 @@ def finish(settings: Settings, engine: sa.Engine, clock: Clock) -> list[int]:
 def hand_over(settings: Settings, clock: Clock, environ: Mapping[str, str] = os.environ) -> HandOver:
     """Copy files to targets that lack them, and deliver the webhooks that are due; one trouble holds up no other."""
     suspension_file = read_suspension_file(settings.suspension_path)
+    unplaced: list[Exception] = []
     with open_ledger(settings) as engine:
-        finish(settings, engine, clock)
+        with _noting(unplaced):
+            finish(settings, engine, clock)
         copied, troubles = _copy(settings, engine, suspension_file, clock, environ)
+        troubles += [str(trouble) for trouble in unplaced]
         endpoints = {endpoint.code: endpoint.url for endpoint in suspension_file.webhooks}
         report = DeliveryReport()
         if endpoints:
-            try:
-                receivers = open_receivers(endpoints, environ.get("REGUA_WEBHOOK_SECRET"), settings, clock)
-                report = deliver_due(engine, receivers, clock)
-            except InputError as error:
-                troubles.append(str(error))
-    return HandOver(copied, tuple(troubles), report)
+            receivers, unopened = open_receivers(endpoints, environ.get("REGUA_WEBHOOK_SECRET"), settings, clock)
+            troubles += unopened
+            report = deliver_due(engine, receivers, clock)
+        given_up = len(dead_letters(engine))
+    return HandOver(copied, tuple(troubles), report, given_up)
 
 
 def _publish_proved(
@@ -425,9 +430,7 @@ def _record(
             draft = make(connection, now)
             if draft is None:
                 return None
-            last = last_publication(connection)
-            sequence = (last.sequence if last else 0) + 1
-            edition = _next_edition(connection, draft.as_of)
+            sequence, edition = _next_numbers(settings, connection, draft.as_of)
             publication = Publication(
                 sequence=sequence,
                 as_of=draft.as_of,
@@ -487,10 +490,12 @@ def _record(
     )
 
 
-def _next_edition(connection: sa.Connection, as_of: date) -> int:
-    query = sa.select(sa.func.max(PUBLICATIONS.c.edition)).where(PUBLICATIONS.c.as_of_date == as_of)
-    newest: int | None = connection.execute(query).scalar_one()
-    return (newest or 0) + 1
+def _next_numbers(settings: Settings, connection: sa.Connection, as_of: date) -> tuple[int, int]:
+    """The sequence and the edition after all that the ledger and the archive know of."""
+    of_day = sa.func.max(sa.case((PUBLICATIONS.c.as_of_date == as_of, PUBLICATIONS.c.edition)))
+    known = connection.execute(sa.select(sa.func.max(PUBLICATIONS.c.sequence), of_day)).one()
+    archived = newest_numbers(settings.suspensions_dir, as_of)
+    return max(known[0] or 0, archived[0]) + 1, max(known[1] or 0, archived[1]) + 1
 
 
 def _valid_until(as_of: date, hours: int) -> datetime:
@@ -519,7 +524,11 @@ def _keep_standings(connection: sa.Connection, draft: _Draft, sequence: int, now
             )
     if changes:
         connection.execute(sa.insert(CHANGES), changes)
-    connection.execute(sa.delete(STANDINGS))
+    # Of most nothing changes within a day; a year's customers need not be written for one who paid.
+    kept = {entry.subscription_id: entry for entry in draft.entries if entry.standing_code != "regular"}
+    gone = draft.before.keys() - {id_ for id_, entry in kept.items() if draft.before.get(id_) == entry}
+    for some in slices(sorted(gone)):
+        connection.execute(sa.delete(STANDINGS).where(STANDINGS.c.subscription_id.in_(some)))
     rows = [
         {
             "subscription_id": entry.subscription_id,
@@ -529,8 +538,8 @@ def _keep_standings(connection: sa.Connection, draft: _Draft, sequence: int, now
             "entry": entry.to_json(),
             "sequence": sequence,
         }
-        for entry in draft.entries
-        if entry.standing_code != "regular"
+        for subscription_id, entry in kept.items()
+        if draft.before.get(subscription_id) != entry
     ]
     if rows:
         connection.execute(sa.insert(STANDINGS), rows)
@@ -634,6 +643,8 @@ def _copy(
                 .order_by(PUBLICATIONS.c.sequence)
             )
             waiting = connection.execute(query).all()
+        # One list that cannot be copied holds up no newer one; a target that takes none is left for now.
+        failures = 0
         for row in waiting:
             reason: str | None = None
             try:
@@ -643,7 +654,8 @@ def _copy(
                 reason = str(error)
                 troubles.append(f"{target.code}, sequence {row.sequence}: {reason}")
             _keep_copy(engine, row.sequence, target.code, reason, clock)
-            if reason is not None:
+            failures = 0 if reason is None else failures + 1
+            if failures == _FAILURES_IN_A_ROW:
                 break
     return copied, troubles
 

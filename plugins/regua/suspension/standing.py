@@ -194,6 +194,7 @@ def held_entry(before: Entry, proposed: Entry, reason_code: str) -> Entry:
         since_date=before.since_date,
         reason_code=reason_code,
         change_code=None,
+        unlocked_until_date=before.unlocked_until_date if before.standing_code is Standing.TRUST_UNLOCK else None,
     )
 
 

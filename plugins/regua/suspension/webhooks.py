@@ -120,7 +120,7 @@ def event_of(
     type_code = _type_of(_shown(entry), _shown(before))
     if type_code is None:
         return None
-    key = f"{sequence}|{entry.subscription_id}|{type_code}"
+    key = f"{sequence}|{as_of}|{entry.subscription_id}|{type_code}"
     data = {
         "sequence": sequence,
         "as_of": as_of.isoformat(),
@@ -201,23 +201,24 @@ def enqueue_events(
 
 def open_receivers(
     endpoints: Mapping[str, str], secrets_text: str | None, settings: Settings, clock: Clock
-) -> dict[str, WebhookOut]:
-    """By code the receiver at each URL. `local` reaches this machine alone, the other environments never do.
+) -> tuple[dict[str, WebhookOut], list[str]]:
+    """By code the receiver at each URL, and what keeps others from being told: one trouble holds up no other.
 
-    Raises InputError for a URL that may not be, and when there is no secret to sign with.
+    `local` reaches this machine alone, the other environments never do.
     """
     secrets = (secrets_text or "").strip()
     if endpoints and not secrets:
-        raise InputError("REGUA_WEBHOOK_SECRET is not set. docs/how-to/webhooks.md says how to make one.")
-    receivers = {}
+        return {}, ["REGUA_WEBHOOK_SECRET is not set. docs/how-to/webhooks.md says how to make one."]
+    receivers: dict[str, WebhookOut] = {}
+    troubles: list[str] = []
     for code, url in endpoints.items():
         try:
             receivers[code] = WebhookOut(
                 url, secrets, _TIMEOUT_SECONDS, clock, on_loopback=settings.environment == "local"
             )
         except InputError as error:
-            raise InputError(f"Webhook {code}: {error}") from error
-    return receivers
+            troubles.append(f"Webhook {code}: {error}")
+    return receivers, troubles
 
 
 def deliver_due(
@@ -256,11 +257,19 @@ def deliver_due(
 
 
 def dead_letters(engine: sa.Engine) -> list[DeadLetter]:
-    """What was given up, oldest publication first."""
+    """What was given up and is not overtaken by a newer event of its subject; oldest publication first."""
+    newer = WEBHOOK_EVENTS.alias("newer")
+    told = WEBHOOK_DELIVERIES.alias("told")
+    overtaken = sa.exists().where(
+        newer.c.subject_id == WEBHOOK_EVENTS.c.subject_id,
+        newer.c.sequence > WEBHOOK_EVENTS.c.sequence,
+        told.c.event_id == newer.c.event_id,
+        told.c.endpoint_code == WEBHOOK_DELIVERIES.c.endpoint_code,
+    )
     query = (
         sa.select(WEBHOOK_EVENTS, WEBHOOK_DELIVERIES)
         .join(WEBHOOK_DELIVERIES, WEBHOOK_DELIVERIES.c.event_id == WEBHOOK_EVENTS.c.event_id)
-        .where(WEBHOOK_DELIVERIES.c.state_code == DeliveryState.DEAD)
+        .where(WEBHOOK_DELIVERIES.c.state_code == DeliveryState.DEAD, ~overtaken)
         .order_by(WEBHOOK_EVENTS.c.sequence, WEBHOOK_EVENTS.c.event_id, WEBHOOK_DELIVERIES.c.endpoint_code)
     )
     with engine.connect() as connection:

@@ -594,6 +594,16 @@ SUSPENSION_CASES = [
     ),
     (_PAID.format("inv_202"), {_BUREAU: "invoice_id=inv_202"}),
     (_PAID_LATER.format("inv_202"), {_BUREAU: "invoice_id=inv_202"}),
+    (
+        CREDIT + "update raw.credits set invoice_id = 'inv_202', amount = 100.10, applied_date = '2026-03-01'",
+        {_BUREAU: "invoice_id=inv_202"},
+    ),
+    ("update raw.invoices set status_code = 'cancelled' where invoice_id = 'inv_202'", {_BUREAU: "inv_202"}),
+    (
+        "update raw.invoices set written_off_date = date '2026-03-10' where invoice_id = 'inv_202'",
+        {_BUREAU: "inv_202"},
+    ),
+    (_said("exemptions", "'exe_1' as exemption_id, 'inv_202' as invoice_id"), {_BUREAU: "invoice_id=inv_202"}),
     ("update raw.invoices set due_date = date '2021-03-09' where invoice_id = 'inv_202'", {_BUREAU: "inv_202"}),
     ("update raw.touches set delivered_date = '2026-03-01' where touch_id = 'touch_2'", {_BUREAU: "inv_202"}),
     ("update raw.touches set fate_code = 'sent' where touch_id = 'touch_2'", {_BUREAU: "inv_202"}),

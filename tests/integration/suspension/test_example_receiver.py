@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -22,7 +23,6 @@ from tests.integration.suspension.made_webhooks import Ledger, MadeReceiver, mad
 
 from regua.channels.sending import Answer
 from regua.channels.webhook_out import WebhookOut
-from regua.errors import InputError
 from regua.instants import utc_clock
 from regua.settings import load_settings
 from regua.suspension.webhooks import DeliveryReport, deliver_due, open_receivers
@@ -105,7 +105,8 @@ def start(project_dir: Path, tmp_path: Path) -> Iterator[Callable[[str], Running
 
 
 def sender(url: str, secrets: str, environment: str = "local") -> WebhookOut:
-    return open_receivers({"product": url}, secrets, load_settings({"REGUA_ENV": environment}), utc_clock)["product"]
+    opened, _ = open_receivers({"product": url}, secrets, load_settings({"REGUA_ENV": environment}), utc_clock)
+    return opened["product"]
 
 
 def test_it_keeps_what_the_newest_event_says(ledger: Ledger, start: Callable[[str], RunningReceiver]) -> None:
@@ -280,10 +281,19 @@ def test_an_address_that_is_not_allowed_is_tried_again_like_any_failure(
     ],
 )
 def test_receivers_that_are_not_opened(environment: str, url: str, secrets: str | None, named: str) -> None:
-    with pytest.raises(InputError, match=named) as refusal:
-        open_receivers({"product": url}, secrets, load_settings({"REGUA_ENV": environment}), utc_clock)
-    assert "MfKQ9r8" not in str(refusal.value)
+    settings = load_settings({"REGUA_ENV": environment})
+    opened, [trouble] = open_receivers({"product": url}, secrets, settings, utc_clock)
+    assert opened == {}
+    assert re.search(named, trouble)
+    assert "MfKQ9r8" not in trouble
+
+
+def test_one_receiver_that_cannot_be_opened_keeps_no_other_from_being_told() -> None:
+    urls = {"bad": "ftp://127.0.0.1/", "good": "http://127.0.0.1:8765/"}
+    opened, troubles = open_receivers(urls, OLD, load_settings({"REGUA_ENV": "local"}), utc_clock)
+    assert set(opened) == {"good"}
+    assert [trouble.partition(":")[0] for trouble in troubles] == ["Webhook bad"]
 
 
 def test_without_endpoints_nothing_is_needed() -> None:
-    assert open_receivers({}, None, load_settings({"REGUA_ENV": "production"}), utc_clock) == {}
+    assert open_receivers({}, None, load_settings({"REGUA_ENV": "production"}), utc_clock) == ({}, [])

@@ -105,6 +105,14 @@ def test_gone_is_given_up_at_once(ledger: Ledger) -> None:
     assert [letter.last_reason for letter in dead_letters(ledger.engine)] == ["http_410"]
 
 
+def test_what_was_given_up_matters_until_something_newer_is_said_of_its_subject(ledger: Ledger) -> None:
+    ledger.enqueue(made_event(1, "S1"), made_event(2, "S2"))
+    ledger.deliver(MadeReceiver(lambda _: GONE))
+    assert [letter.subject_id for letter in dead_letters(ledger.engine)] == ["S1", "S2"]
+    ledger.enqueue(made_event(3, "S1", "reactivated"))
+    assert [letter.subject_id for letter in dead_letters(ledger.engine)] == ["S2"]
+
+
 def test_a_failing_event_holds_up_no_other(ledger: Ledger) -> None:
     events = [made_event(number) for number in range(1, 6)]
     ledger.enqueue(*events)

@@ -8,7 +8,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from regua.suspension.artefacts import (
     banner_rows,
     changes_rows,
     list_rows,
+    newest_numbers,
     place,
     stage,
     verify,
@@ -203,6 +204,18 @@ def test_a_later_edition_of_a_day_has_names_of_its_own(tmp_path):
     assert {name: after[name] for name in before} == before
     assert set(after) - set(before) == {name.replace(STEM, f"{STEM}_e2") for name in NAMES}
     assert verify(tmp_path, f"{STEM}_e2_manifest.json").publication.edition == 2
+
+
+def test_the_files_know_which_numbers_were_given_when_a_ledger_has_forgotten(tmp_path):
+    assert newest_numbers(tmp_path, DAY) == (0, 0)
+    placed(tmp_path, replace(PUBLICATION, as_of=DAY - timedelta(days=1), sequence=40, edition=3))
+    placed(tmp_path)
+    assert newest_numbers(tmp_path, DAY) == (41, 1)
+    assert newest_numbers(tmp_path, DAY - timedelta(days=1)) == (41, 3)
+    assert newest_numbers(tmp_path, DAY + timedelta(days=1)) == (41, 0)
+    placed(tmp_path, replace(PUBLICATION, sequence=42, edition=2, kind_code="correction"))
+    (tmp_path / f"{STEM}_e3_manifest.json").write_text("{", encoding="utf-8")
+    assert newest_numbers(tmp_path, DAY) == (42, 2)
 
 
 def test_a_list_of_nobody_is_whole_files_with_headers(tmp_path):

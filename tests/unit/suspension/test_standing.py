@@ -97,6 +97,12 @@ def test_a_held_entry_stands_where_it_stood() -> None:
     assert next_entry(held, found("suspended"), DAY + timedelta(days=1)).change_code is Change.SUSPEND
 
 
+def test_an_unlock_that_ended_says_until_when_it_was_while_its_end_is_held() -> None:
+    unlocked = replace(entry("trust_unlock", "suspended"), unlocked_until_date=DAY - timedelta(days=1))
+    held = held_entry(unlocked, next_entry(unlocked, found("suspended"), DAY), "awaits_approval")
+    assert (held.standing_code, held.unlocked_until_date) == ("trust_unlock", DAY - timedelta(days=1))
+
+
 @pytest.mark.parametrize(
     ("standing", "reached", "banner", "hint"),
     [
