@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.measuring import PROJECT_DIR, BenchError, Cost, run_process, run_step
 
-STAGES = ("land", "load", "gate_raw", "staging", "intermediate", "marts", "dunning", "gate_marts", "serve")
+STAGES = ("land", "load", "gate_raw", "staging", "intermediate", "marts", "dunning", "kpis", "gate_marts", "serve")
 # What a company keeps from night to night although its data is new: the metadata of Airflow, what dbt has parsed.
 _KEPT = ("airflow", "work")
 

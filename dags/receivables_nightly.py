@@ -18,7 +18,7 @@ Whatever fails, the last good night is still served, and clearing a failed task 
   the export, then clear `land`.
 - **`gate_raw`, `gate_marts`** What was loaded or built is not plausible. Open the Data Docs the log names; see
   docs/runbooks/gate-failed.md.
-- **`staging`, `intermediate`, `marts`, `dunning`** A model or its test failed; the log names it. Mend it, then clear
+- **`staging`, `intermediate`, `marts`, `dunning`, `kpis`** A model or its test failed; the log names it. Mend it, then clear
   from there.
 - **any, with "busy"** Somebody runs a night by hand. Wait: the task tries again three times, five minutes apart.
 """
@@ -60,7 +60,8 @@ def receivables_nightly() -> None:
     intermediate = stage.override(task_id="intermediate")("intermediate", staged)
     marts = stage.override(task_id="marts")("marts", intermediate)
     dunning = stage.override(task_id="dunning")("dunning", marts)
-    checked_marts = stage.override(task_id="gate_marts")("gate_marts", dunning)
+    kpis = stage.override(task_id="kpis")("kpis", dunning)
+    checked_marts = stage.override(task_id="gate_marts")("gate_marts", kpis)
     stage.override(task_id="serve", outlets=[SERVING])("serve", checked_marts)
 
 

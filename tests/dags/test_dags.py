@@ -31,7 +31,8 @@ GATES_BEFORE = {
 }
 WITHOUT_EFFECT = {
     "receivables_nightly": {
-        "land", "load", "gate_raw", "staging", "intermediate", "marts", "dunning", "gate_marts",
+        "land", "load", "gate_raw", "staging", "intermediate", "marts", "dunning", "kpis",
+        "gate_marts",
     },
     "regua_plan": {"plan", "gate_plan"},
     # Recalling only ever takes messages back: no gate may hold it up.
@@ -58,7 +59,7 @@ OUTSIDE_THE_POOL = {
 NEVER_RETRIED = {"regua_dispatch", "delivery_evidence", "suspensions_refresh", "bureau_removals"}
 # A person is asked once.
 ASKED_ONCE = ("suspensions_publish", "approve")
-STAGES = ["land", "load", "gate_raw", "staging", "intermediate", "marts", "dunning", "gate_marts", "serve"]
+STAGES = ["land", "load", "gate_raw", "staging", "intermediate", "marts", "dunning", "kpis", "gate_marts", "serve"]
 # Importing one of these takes seconds or more, at every parse of every DAG file.
 HEAVY = ("great_expectations", "dbt", "pandas", "sqlfluff")
 

@@ -142,7 +142,7 @@ def test_every_unit_test_of_the_models_passes(nights: TwoNights) -> None:
 def test_a_night_builds_every_model_and_runs_their_data_tests(nights: TwoNights) -> None:
     models = {outcome.model for outcome in nights.first_outcomes if outcome.kind == "model"}
     written = {path.stem for path in (nights.settings.dbt_project_dir / "models").rglob("*.sql")}
-    singular = {path.stem for path in (nights.settings.dbt_project_dir / "tests").rglob("*.sql")}
+    singular = {path.stem for path in (nights.settings.dbt_project_dir / "tests").glob("*.sql")}
     ran = [outcome.model for outcome in nights.first_outcomes]
     assert models == written
     assert singular <= set(ran)

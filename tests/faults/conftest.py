@@ -47,6 +47,7 @@ KILLS: dict[str, list[list[Any]]] = {
     "intermediate": [["timer", 0.9], ["done"]],
     "marts": [["timer", 0.6], ["timer", 1.4], ["done"]],
     "dunning": [["timer", 0.6], ["timer", 1.4], ["done"]],
+    "kpis": [["timer", 0.6], ["done"]],
     "gate_marts": [["timer", 0.3], ["done"]],
     "serve": [
         ["call", "regua.publish.serving._write_database", 1],

@@ -62,17 +62,17 @@ def written_form(column: Column) -> str:
 
 
 def operators_source(inbox: str = "") -> Source:
-    """The built-in source: snapshots of each dated entity and what changed of the touches, with manifests."""
-    touches = load_contract()["touches"]
+    """The built-in source: snapshots of each dated entity, and what is new of touches and standings, with manifests."""
+    told = [load_contract()[name] for name in ("touches", "standing_changes")]
     return Source(
         name=OPERATORS,
-        description="Facts that people recorded by command, and what became of messages.",
+        description="Facts that people recorded by command, what became of messages, and whose access was changed.",
         inbox=inbox,
         files={
             entity.name: FileSet(
                 glob=f"{entity.name}_*.jsonl",
                 format="jsonl",
-                mode="delta" if entity is touches else "snapshot",
+                mode="delta" if entity in told else "snapshot",
                 manifest="required",
                 file_order="arrival",
                 optional=True,
@@ -80,7 +80,7 @@ def operators_source(inbox: str = "") -> Source:
                 missing_limit_pct=100,
                 feeds={entity.name: Feed(columns={name: quoted(name) for name in entity.column_names})},
             )
-            for entity in (*dated_entities().values(), touches)
+            for entity in (*dated_entities().values(), *told)
         },
     )
 

@@ -1,6 +1,6 @@
 """The stages of a night, each a function of the night and the stores, each safe to run again.
 
-    land → load → gate_raw → staging → intermediate → marts → dunning → gate_marts → serve
+    land → load → gate_raw → staging → intermediate → marts → dunning → kpis → gate_marts → serve
 
 A stage reads what the one before it wrote; a failed one leaves what is served as it was.
 """
@@ -31,6 +31,7 @@ from regua.policy.policies import load_policies
 from regua.publish.serving import publish
 from regua.quality.gate import Gate, run_gate
 from regua.settings import Settings
+from regua.suspension.standing_changes import write_standing_changes
 from regua.transform.dbt_run import run_layer
 from regua.warehouse.store import reading, warehouse_lock, writing
 
@@ -64,7 +65,7 @@ class Night:
 
 
 def land_night(settings: Settings, night: Night, clock: Clock) -> tuple[Night, Detail]:
-    """Land what arrived, what people recorded by command, and what became of messages.
+    """Land what arrived, what people recorded by command, and what became of messages and of access.
 
     A replay (`known_at` given) lands nothing: it describes what was known then.
     """
@@ -74,6 +75,7 @@ def land_night(settings: Settings, night: Night, clock: Clock) -> tuple[Night, D
         # What was planned for earlier days and never sent is decided anew tonight.
         expire_before(settings, night.as_of, clock)
         write_sent_touches(settings, Path(operators.inbox))
+        write_standing_changes(settings, Path(operators.inbox))
         landing = land(settings.landing_dir, settings.inbox, [*_sources(settings), operators], clock)
     detail = {"landed": len(landing.landed), "unchanged": landing.unchanged_count}
     return Night(night.as_of, landing.known_at, night.run_id), detail
@@ -177,6 +179,7 @@ STAGES: dict[str, Stage] = {
     "intermediate": partial(model_night, "intermediate"),
     "marts": partial(model_night, "marts"),
     "dunning": partial(model_night, "dunning"),
+    "kpis": partial(model_night, "kpis"),
     "gate_marts": partial(check_night, "marts"),
     "serve": serve_night,
 }
@@ -260,7 +263,7 @@ def _require_checked_marts(execute: Callable[[str], Any], night: Night) -> None:
     """What lies in the marts was built last by this night, and its gate passed since."""
     row = execute(
         "select stage, as_of, known_at, run_id from ops.stage_runs "
-        "where stage in ('staging', 'intermediate', 'marts', 'dunning', 'gate_marts') and state = 'succeeded' "
+        "where stage in ('staging', 'intermediate', 'marts', 'dunning', 'kpis', 'gate_marts') and state = 'succeeded' "
         "order by started_at desc limit 1"
     ).fetchone()
     if row is None or row[0] != "gate_marts" or (row[1], row[2]) != (night.as_of, night.known):

@@ -27,6 +27,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "intermediate": ("path:models/intermediate/receivables",),
     "marts": ("path:models/marts/receivables",),
     "dunning": ("path:models/intermediate/dunning", "path:models/marts/dunning", "path:models/intermediate/dispatch"),
+    "kpis": ("path:models/intermediate/kpi", "path:models/marts/kpi"),
 }
 # What the aging of a day needs: a replay of it decides nothing.
 RECEIVABLES_LAYERS = ("staging", "intermediate", "marts")

@@ -128,7 +128,7 @@ def published_known_at(warehouse: duckdb.DuckDBPyConnection, as_of: date) -> dat
 def _newest_stage(warehouse: duckdb.DuckDBPyConnection) -> tuple[str, date, datetime] | None:
     newest: tuple[str, date, datetime] | None = warehouse.execute(
         "select stage, as_of, known_at from ops.stage_runs "
-        "where stage in ('staging', 'intermediate', 'marts', 'dunning', 'gate_marts', 'serve') "
+        "where stage in ('staging', 'intermediate', 'marts', 'dunning', 'kpis', 'gate_marts', 'serve') "
         "and state = 'succeeded' order by started_at desc limit 1"
     ).fetchone()
     return newest

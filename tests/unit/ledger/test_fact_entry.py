@@ -123,7 +123,7 @@ def test_every_dated_entity_can_be_recorded_and_lands_from_the_built_in_source()
     dated = [entity.name for entity in load_contract().values() if entity.is_dated]
     assert [entity.name for entity in dated_entities().values()] == dated
     source = operators_source()
-    assert list(source.files) == [*dated, "touches"]
+    assert list(source.files) == [*dated, "touches", "standing_changes"]
     for name, file_set in source.files.items():
         assert set(file_set.feeds[name].columns) == set(load_contract()[name].column_names)
     text = "\n".join(described_entities())
