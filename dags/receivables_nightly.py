@@ -18,8 +18,8 @@ Whatever fails, the last good night is still served, and clearing a failed task 
   the export, then clear `land`.
 - **`gate_raw`, `gate_marts`** What was loaded or built is not plausible. Open the Data Docs the log names; see
   docs/runbooks/gate-failed.md.
-- **`staging`, `intermediate`, `marts`, `dunning`, `kpis`** A model or its test failed; the log names it. Mend it, then clear
-  from there.
+- **`staging`, `intermediate`, `marts`, `dunning`, `kpis`** A model or its test failed; the log names it. Mend it, then
+  clear from there.
 - **any, with "busy"** Somebody runs a night by hand. Wait: the task tries again three times, five minutes apart.
 """
 
