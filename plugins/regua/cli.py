@@ -16,6 +16,7 @@ from regua.cli_types import Day, Instant, today
 from regua.dispatch import commands as dispatch_commands
 from regua.errors import BusyError, InputError, ReguaError
 from regua.instants import utc_clock
+from regua.panel import commands as panel_commands
 from regua.settings import Settings, load_settings
 from regua.suspension import commands as suspension_commands
 
@@ -400,6 +401,7 @@ for command in (
     dispatch_commands.dispatch,
     dispatch_commands.ledger,
     suspension_commands.suspensions,
+    panel_commands.panel,
 ):
     cli.add_command(command)
 
