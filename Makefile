@@ -52,6 +52,7 @@ run: $(AIRFLOW_READY) ## set everything up, run a night of sample data through A
 	scripts/deliver-to-example
 	$(BIN)/regua suspensions status
 	@for manifest in $(REGUA_HOME)/suspensions/suspensions_$(AS_OF)*_manifest.json; do $(BIN)/regua suspensions verify $$manifest; done
+	@echo "The panel, to open in a browser: $$($(BIN)/regua panel export)"
 	@echo "Nobody was contacted. What would have been sent: $(REGUA_HOME)/preview/$(AS_OF)/index.html"
 	@echo "Who would be without access: $(REGUA_HOME)/suspensions/"
 

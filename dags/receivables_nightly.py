@@ -20,6 +20,7 @@ Whatever fails, the last good night is still served, and clearing a failed task 
   docs/runbooks/gate-failed.md.
 - **`staging`, `intermediate`, `marts`, `dunning`, `kpis`** A model or its test failed; the log names it. Mend it, then
   clear from there.
+- **`panel`** The page was not written; what is served is as it should be. The log says why; clear it.
 - **any, with "busy"** Somebody runs a night by hand. Wait: the task tries again three times, five minutes apart.
 """
 
@@ -30,7 +31,7 @@ from datetime import UTC, datetime, timedelta
 from airflow.sdk import Asset, CronTriggerTimetable, dag, get_current_context, task
 
 from regua.orchestration.dag_defaults import LOCAL_TIMEZONE, WAREHOUSE_POOL, Tag, default_args
-from regua.orchestration.nightly_tasks import WrittenNight, night_of, stage_task
+from regua.orchestration.nightly_tasks import WrittenNight, export_panel_task, night_of, stage_task
 
 SERVING = Asset(name="serving", uri="regua://serving/current", group="regua")
 
@@ -54,6 +55,10 @@ def receivables_nightly() -> None:
     def stage(name: str, night: WrittenNight) -> WrittenNight:
         return stage_task(name, night)
 
+    @task(pool=WAREHOUSE_POOL)
+    def panel(night: WrittenNight) -> str:
+        return export_panel_task()
+
     loaded = stage.override(task_id="load")("load", land())
     checked = stage.override(task_id="gate_raw")("gate_raw", loaded)
     staged = stage.override(task_id="staging")("staging", checked)
@@ -62,7 +67,8 @@ def receivables_nightly() -> None:
     dunning = stage.override(task_id="dunning")("dunning", marts)
     kpis = stage.override(task_id="kpis")("kpis", dunning)
     checked_marts = stage.override(task_id="gate_marts")("gate_marts", kpis)
-    stage.override(task_id="serve", outlets=[SERVING])("serve", checked_marts)
+    served = stage.override(task_id="serve", outlets=[SERVING])("serve", checked_marts)
+    panel(served)
 
 
 receivables_nightly()

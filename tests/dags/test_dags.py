@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 # Every task is listed: one with an effect outside the stores names the gates that must stand before it.
 GATES_BEFORE = {
-    "receivables_nightly": {"serve": {"gate_raw", "gate_marts"}},
+    "receivables_nightly": {"serve": {"gate_raw", "gate_marts"}, "panel": {"gate_raw", "gate_marts", "serve"}},
     "regua_plan": {},
     "regua_dispatch": {"send": {"check_plan"}},
     "delivery_evidence": {},
@@ -59,7 +59,19 @@ OUTSIDE_THE_POOL = {
 NEVER_RETRIED = {"regua_dispatch", "delivery_evidence", "suspensions_refresh", "bureau_removals"}
 # A person is asked once.
 ASKED_ONCE = ("suspensions_publish", "approve")
-STAGES = ["land", "load", "gate_raw", "staging", "intermediate", "marts", "dunning", "kpis", "gate_marts", "serve"]
+STAGES = [
+    "land",
+    "load",
+    "gate_raw",
+    "staging",
+    "intermediate",
+    "marts",
+    "dunning",
+    "kpis",
+    "gate_marts",
+    "serve",
+    "panel",
+]
 # Importing one of these takes seconds or more, at every parse of every DAG file.
 HEAVY = ("great_expectations", "dbt", "pandas", "sqlfluff")
 

@@ -32,3 +32,10 @@ def stage_task(stage: str, written: Mapping[str, str | None] | Night) -> Written
         return run_stage(load_settings(), night, stage, utc_clock).to_json()
     except InputError as error:
         raise AirflowFailException(str(error)) from error
+
+
+def export_panel_task() -> str:
+    """Write the panel of the served night as a file; answers where it lies."""
+    from regua.panel.page import export_panel
+
+    return str(export_panel(load_settings()))

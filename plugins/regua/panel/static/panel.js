@@ -238,6 +238,16 @@ const CHARTS = {
 
 const ink = () => getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();
 const line = () => getComputedStyle(document.documentElement).getPropertyValue("--line").trim();
+const soft = () => getComputedStyle(document.documentElement).getPropertyValue("--soft").trim();
+// The library's own greys are those of a light page.
+const readable = option => {
+  for (const axis of [option.xAxis, option.yAxis].flat()) {
+    axis.axisLabel = { color: soft(), ...axis.axisLabel };
+    axis.axisLine = { lineStyle: { color: soft() }, ...axis.axisLine };
+    axis.splitLine = { lineStyle: { color: line() }, ...axis.splitLine };
+  }
+  return option;
+};
 const legend = () => ({ top: 0, textStyle: { color: ink() }, type: "scroll" });
 const tip = format => ({ trigger: "axis", confine: true, valueFormatter: value => value === null || value === undefined ? "–" : format(value) });
 const moneyAxis = () => ({ type: "value", axisLabel: { formatter: value => money(value) } });
@@ -309,7 +319,7 @@ function drawCharts() {
       if (made.tall) place.style.height = `${Math.max(19, 1.6 * made.table.rows.length + 4)}rem`;
       if (!plots.has(name)) plots.set(name, echarts.init(place, null, { renderer: "canvas" }));
       plots.get(name).resize();
-      plots.get(name).setOption(made.option, true);
+      plots.get(name).setOption(readable(made.option), true);
     }
     const [table, definition] = card.querySelectorAll("details");
     table.querySelector("summary").textContent = t("table");
@@ -323,7 +333,7 @@ function build() {
   document.getElementById("charts").replaceChildren(...Object.entries(CHARTS).map(([name, chart]) => {
     const card = element("section", { class: "card", id: `card-${name}`, "aria-labelledby": `name-${name}` },
       element("h2", { id: `name-${name}` }), element("p", { class: "answer" }), element("div", { class: "plot", role: "img" }),
-      element("details", {}, element("summary"), element("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": `name-${name}` })));
+      element("details", {}, element("summary"), element("div", { class: "scroll", tabindex: "0", role: "group", "aria-labelledby": `name-${name}` })));
     if (chart.mart) card.append(element("details", {}, element("summary"), definitionOf(chart.mart)));
     return card;
   }));
