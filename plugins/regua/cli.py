@@ -94,6 +94,26 @@ def source_discard(name: str, batch_id: str, reason: str) -> None:
 
 
 @cli.command()
+@click.argument("name", type=click.Choice(["summary", "delinquency", "customers", "segments"]))
+@click.option("--as-of", type=Day(), required=True, help="Day of the report; a night of it must be kept.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A .csv, .xlsx or .parquet file. [default: CSV to the screen]",
+)
+def report(name: str, as_of: date, output: Path | None) -> None:
+    """Receivables of a published day: a summary, overdue invoices one by one, by customer or by segment."""
+    from regua.publish.reports import as_csv, read_report, write_report
+
+    table = read_report(load_settings(), name, as_of)
+    if output is None:
+        click.echo(as_csv(table), nl=False)
+        return
+    write_report(table, output)
+    click.echo(f"{output}: {len(table.rows)} rows of {as_of}")
+
+
+@cli.command()
 @click.option("--as-of", type=Day(), required=True, help="Day of the aging.")
 @click.option("--known-at", type=Instant(), help="With what was known then (UTC), instead of as published.")
 @click.option("--currency", help="ISO code. [default: the one with most receivables]")

@@ -64,21 +64,8 @@ charged as (
         invoices.open_amount,
         invoices.credit_amount,
         invoices.waived_pct,
-        case
-            when not invoices.is_past_due then 0
-            else {{ percentage_of(
-                "invoices.open_amount",
-                "case when coalesce(invoices.person_type_code, 'individual') = 'individual'"
-                ~ " and versions.fine_pct > versions.consumer_fine_cap_pct"
-                ~ " then versions.consumer_fine_cap_pct else versions.fine_pct end"
-            ) }}
-        end as whole_fine_amount,
-        case
-            when not invoices.is_past_due then 0
-            else {{ percentage_of(
-                "invoices.open_amount", "versions.monthly_interest_pct", "invoices.days_since_due", 30
-            ) }}
-        end as whole_interest_amount
+        {{ late_fine("invoices", "versions") }} as whole_fine_amount,
+        {{ late_interest("invoices", "versions") }} as whole_interest_amount
     from covering
     inner join invoices
         on covering.invoice_id = invoices.invoice_id
