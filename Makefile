@@ -69,13 +69,14 @@ lint: $(ENVIRONMENT) ## check style, SQL, types and the lock file; changes nothi
 	$(BIN)/sqlfluff lint dbt_project
 
 .PHONY: docs
-docs: $(ENVIRONMENT) ## write the reference pages that are made from the code
+docs: $(ENVIRONMENT) ## write the reference pages that are made from the code, and dbt's page of all models (.regua/dbt-docs)
 	$(BIN)/python -m regua.contract.contract_page > docs/reference/contract.md.new
 	mv docs/reference/contract.md.new docs/reference/contract.md
 	$(BIN)/python -m regua.policy.json_schema > include/policies/policy.schema.json.new
 	mv include/policies/policy.schema.json.new include/policies/policy.schema.json
 	$(BIN)/python -m regua.policy.policy_page > docs/reference/policy.md.new
 	mv docs/reference/policy.md.new docs/reference/policy.md
+	$(BIN)/python -m regua.transform.model_docs $(REGUA_HOME)/dbt-docs/index.html
 
 .PHONY: bench
 bench: $(ENVIRONMENT) ## time every stage on N invoices (make bench N=10000000)

@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from regua.durable_file import write_whole
 from regua.errors import InputError
 from regua.settings import Settings
 
@@ -149,6 +150,14 @@ def compile_models(settings: Settings) -> list[CompiledModel]:
         if unique_id not in ordered:
             place(unique_id)
     return list(ordered.values())
+
+
+def write_model_docs(settings: Settings, path: Path) -> None:
+    """Every model, column, test and exposure as one HTML page that a browser opens without a server. Needs no night."""
+    first_day = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+    night = _night_variables(first_day.date(), first_day, None, None, Decimal("0.00"))
+    _dbt(settings, ["docs", "generate", "--static", "--empty-catalog"], night, target="warehouse", path=None)
+    write_whole(path, (settings.work_dir / "dbt" / "warehouse" / "static_index.html").read_bytes())
 
 
 def _night_variables(
