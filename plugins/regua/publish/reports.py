@@ -1,4 +1,4 @@
-"""Reports as the trade expects them, from the served night of a day: rows for people, sums that agree with the panel."""
+"""Reports as the trade expects them, from the served night of a day; their sums are those of the panel."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def read_report(settings: Settings, name: str, as_of: date) -> ReportTable:
 
 
 def write_report(table: ReportTable, path: Path) -> None:
-    """As .csv, .xlsx or .parquet, by the ending; the same report gives the same bytes. Raises InputError for another."""
+    """As .csv, .xlsx or .parquet, by the ending; the same report gives the same bytes. Raises InputError otherwise."""
     writers = {".csv": as_csv, ".xlsx": _xlsx, ".parquet": _parquet}
     writer = writers.get(path.suffix.lower())
     if writer is None:
