@@ -114,6 +114,15 @@ def report(name: str, as_of: date, output: Path | None) -> None:
 
 
 @cli.command()
+def metrics() -> None:
+    """Write the folder in which `mf query` answers from the served night."""
+    from regua.publish.metrics_project import write_metrics_project
+
+    folder = write_metrics_project(load_settings())
+    click.echo(f"cd {folder} && DBT_PROFILES_DIR=. mf query --metrics delinquency_rate --group-by metric_time__month")
+
+
+@cli.command()
 @click.option("--as-of", type=Day(), required=True, help="Day of the aging.")
 @click.option("--known-at", type=Instant(), help="With what was known then (UTC), instead of as published.")
 @click.option("--currency", help="ISO code. [default: the one with most receivables]")

@@ -160,6 +160,16 @@ def write_model_docs(settings: Settings, path: Path) -> None:
     write_whole(path, (settings.work_dir / "dbt" / "warehouse" / "static_index.html").read_bytes())
 
 
+def parse_metrics(settings: Settings) -> dict[str, Any]:
+    """The semantic models and metrics as dbt knows them (its semantic manifest)."""
+    first_day = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+    night = _night_variables(first_day.date(), first_day, None, None, Decimal("0.00"))
+    _dbt(settings, ["parse"], night, target="warehouse", path=None)
+    path = settings.work_dir / "dbt" / "warehouse" / "semantic_manifest.json"
+    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return manifest
+
+
 def _night_variables(
     as_of: dt.date,
     known_at: dt.datetime,
