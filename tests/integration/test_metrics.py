@@ -47,8 +47,8 @@ QUESTIONS = {
     ),
     "steps by channel": (
         "--metrics delivery_rate,credited_amount --group-by steps_row__channel_code --order steps_row__channel_code",
-        "select sum(delivered_count) / nullif(sum(accepted_count), 0)::double, sum(credited_amount) from kpi_step_performance "
-        "group by channel_code order by channel_code",
+        "select sum(delivered_count) / nullif(sum(accepted_count), 0)::double, sum(credited_amount) "
+        "from kpi_step_performance group by channel_code order by channel_code",
     ),
 }
 
