@@ -1,4 +1,4 @@
-"""What the panel shows, from a night's serving file and its own record: sums, codes and days, nobody's name.
+"""What the panel shows, from a night's serving folder alone: sums, codes and days, nobody's name.
 
 Rows are as fine as the panel's filters (currency, segment, policy, channel), so the page adds them up by itself.
 """
@@ -15,10 +15,8 @@ from typing import Any
 import duckdb
 import yaml
 
-from regua.errors import BusyError, InputError
 from regua.publish.serving import current_generation, read_serving_manifest
 from regua.settings import Settings
-from regua.warehouse.store import reading
 
 # One week apart, so that a year of them is a picture and not a wall.
 _WEEKS = """
@@ -68,17 +66,8 @@ _QUERIES = {
         from kpi_trust order by all
     """,
 }
-_GATES = """
-select gate, count(*) as expectation_count, count(*) filter (not success) as red_count
-from ops.gate_runs where as_of = $as_of and known_at = $known_at
-group by gate order by gate
-"""
-_FEEDS = """
-select _source as source, file_set, max(_loaded_at)::date as last_date,
-    $known_at::timestamp::date - max(_loaded_at)::date as age_days
-from ops.batches where _loaded_at <= $known_at
-group by all order by all
-"""
+_GATE_COLUMNS = ("gate", "expectation_count", "red_count")
+_FEED_COLUMNS = ("source", "file_set", "last_load_at")
 
 
 def panel_data(settings: Settings) -> dict[str, Any]:
@@ -92,7 +81,7 @@ def panel_data(settings: Settings) -> dict[str, Any]:
         "as_of": manifest["as_of"],
         "known_at": manifest["known_at"],
         "definitions": definitions(settings),
-        "tables": tables | _night(settings, as_of, manifest["known_at"]),
+        "tables": tables | _night(manifest),
     }
 
 
@@ -115,14 +104,13 @@ def written(data: Mapping[str, Any]) -> str:
     return text.replace("<", "\\u003c")
 
 
-def _night(settings: Settings, as_of: date, known_at: str) -> dict[str, Any]:
-    """The gates of the night and how fresh its feeds were; nothing while another night is being run."""
-    given = {"as_of": as_of, "known_at": known_at}
-    try:
-        with reading(settings) as warehouse:
-            return {"gates": _table(warehouse, _GATES, given), "feeds": _table(warehouse, _FEEDS, given)}
-    except (BusyError, InputError):
-        return {"gates": {"columns": [], "rows": []}, "feeds": {"columns": [], "rows": []}}
+def _night(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The night's gates and how fresh its feeds were, as its manifest tells them; nothing where an older one does not."""
+    told = {"gates": _GATE_COLUMNS, "feeds": _FEED_COLUMNS}
+    return {
+        name: {"columns": list(columns), "rows": [[row[column] for column in columns] for row in manifest.get(name, [])]}
+        for name, columns in told.items()
+    }
 
 
 def _table(connection: duckdb.DuckDBPyConnection, query: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,21 @@ from regua.warehouse.store import reading
 
 _SCHEMA = "marts"
 MANIFEST = "manifest.json"
+# A night that was run again is told of by its newest run alone.
+_GATES = """
+select gate, count(*) as expectation_count, count(*) filter (not success) as red_count
+from ops.gate_runs
+where as_of = $as_of and known_at = $known_at
+group by gate, run_id
+qualify max(rowid) = max(max(rowid)) over (partition by gate)
+order by gate
+"""
+_FEEDS = """
+select _source as source, file_set, max(_loaded_at) as last_load_at
+from ops.batches where _loaded_at <= $known_at
+group by _source, file_set
+order by _source, file_set
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +124,18 @@ def _build(settings: Settings, building: Path, as_of: date, known_at: datetime) 
             "where _loaded_at <= ? group by all order by all",
             [known_at],
         ).fetchall()
+        gates = warehouse.execute(_GATES, {"as_of": as_of, "known_at": known_at}).fetchall()
+        feeds = warehouse.execute(_FEEDS, {"known_at": known_at}).fetchall()
     _write_database(building / "serving.duckdb", parquet, tables)
     return {
         "as_of": as_of.isoformat(),
         "known_at": write_instant(known_at),
         "tables": described,
+        # Beside the tables, so that whoever shows them need not open the warehouse, which has one writer.
+        "gates": [dict(zip(("gate", "expectation_count", "red_count"), row, strict=True)) for row in gates],
+        "feeds": [
+            {"source": source, "file_set": file_set, "last_load_at": write_instant(at)} for source, file_set, at in feeds
+        ],
         "quarantined": [
             dict(zip(("source", "entity", "reason_code", "column", "rows"), row, strict=True)) for row in quarantined
         ],

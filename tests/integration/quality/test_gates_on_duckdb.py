@@ -44,7 +44,7 @@ SUBSCRIPTION = (
 )
 ENTITIES = tuple(load_contract())
 BILLED = ("customers", "subscriptions", "invoices", "payments", "credits")
-# Dated facts, and touches: the rows of each are made up here.
+# Dated facts, touches and changes of standing: the rows of each are made up here.
 DATED = tuple(entity for entity in load_contract().values() if entity.name not in BILLED)
 PAID_IN_MONEY = tuple(entity.name for entity in load_contract().values() if entity.money)
 
@@ -159,6 +159,12 @@ RAW_CASES = [
         "{}_hold_values_of_the_contract",
         "update raw.{0} set planned_date = null where touch_id = '{0}_1'",
         "column_name=planned_date, rule_code=required, row_count=1, example_id={}_1",
+    ),
+    _for_each(
+        ("standing_changes",),
+        "{}_hold_values_of_the_contract",
+        "update raw.{0} set as_of_date = null where change_id = '{0}_1'",
+        "column_name=as_of_date, rule_code=required, row_count=1, example_id={}_1",
     ),
     _for_each(
         tuple(entity.name for entity in DATED if entity.is_dated),

@@ -11,7 +11,9 @@ const TEXTS = {
     open: "Em aberto", overdue: "Vencido", small: "Atrasos de até 4 dias", over90: "Vencido há mais de 90 dias",
     delinquency: "Inadimplência", recovered: "Recuperado no mês", expected: "Previsto em 4 semanas", invoices: "faturas",
     ofOpen: "do que está em aberto", ofOverdue: "do vencido", before: "4 semanas antes", ofDue: "do que já venceu",
-    newOverdue: "passou a vencido", band: "entre",
+    newOverdue: "passou a vencido", band: (low, high) => `entre ${low} e ${high}`,
+    channelNames: { email: "e-mail", sms: "SMS", whatsapp: "WhatsApp", letter: "carta", call: "ligação" }, sent: "entregues",
+    allGreen: "Verificada ✓", someRed: n => `✗ ${n} em vermelho`, notTold: "Sem registro", dataOf: "dados de", ago: n => `há ${n} dias`,
     aging: "Quanto devem e há quanto tempo", agingAnswer: (a, b) => `${a} do que está em aberto já venceu; há ${b} semanas eram`,
     curve: "Quanto do vencido volta", curveAnswer: p => `Em 30 dias voltam ${p} do que venceu.`,
     cohorts: "Recuperação por mês em que venceu", cohortsAnswer: "Cada linha é o que venceu num mês; mais escuro, mais recuperado.",
@@ -42,7 +44,9 @@ const TEXTS = {
     open: "Open", overdue: "Overdue", small: "Delays of up to 4 days", over90: "Overdue for over 90 days",
     delinquency: "Delinquency", recovered: "Recovered this month", expected: "Expected in 4 weeks", invoices: "invoices",
     ofOpen: "of what is open", ofOverdue: "of the overdue", before: "4 weeks before", ofDue: "of what has fallen due",
-    newOverdue: "became overdue", band: "between",
+    newOverdue: "became overdue", band: (low, high) => `between ${low} and ${high}`,
+    channelNames: { email: "e-mail", sms: "SMS", whatsapp: "WhatsApp", letter: "letter", call: "call" }, sent: "delivered",
+    allGreen: "Checked ✓", someRed: n => `✗ ${n} red`, notTold: "Not recorded", dataOf: "data of", ago: n => `${n} days ago`,
     aging: "How much is owed, and for how long", agingAnswer: (a, b) => `${a} of what is open is overdue; ${b} weeks ago it was`,
     curve: "How much of the overdue comes back", curveAnswer: p => `Within 30 days ${p} of what became overdue is back.`,
     cohorts: "Recovery by month of becoming overdue", cohortsAnswer: "Each row is what became overdue in a month; darker is more recovered.",
@@ -85,18 +89,33 @@ const rowsOf = name => {
 const TABLES = Object.fromEntries(Object.keys(DATA.tables).map(name => [name, rowsOf(name)]));
 
 const money = (cents, compact = true) => new Intl.NumberFormat(language, { style: "currency", currency: state.currency || "BRL",
-  notation: compact && Math.abs(cents) >= 1e6 ? "compact" : "standard", maximumFractionDigits: compact ? 1 : 2,
+  notation: compact && Math.abs(cents) >= 1e6 ? "compact" : "standard", maximumFractionDigits: !compact || Math.abs(cents) >= 1e8 ? 2 : 1,
   minimumFractionDigits: compact ? 0 : 2 }).format(cents / 100);
 const percent = (part, whole) => whole ? new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 1 }).format(part / whole) : "–";
 const number = n => new Intl.NumberFormat(language).format(n ?? 0);
 const dayText = day => new Intl.DateTimeFormat(language, { timeZone: "UTC" }).format(new Date(`${day}T00:00:00Z`));
 const monthText = day => new Intl.DateTimeFormat(language, { timeZone: "UTC", month: "short", year: "2-digit" }).format(new Date(`${day}T00:00:00Z`));
+const channelText = code => t("channelNames")[code] || code;
+const daysBetween = (from, to) => Math.round((Date.parse(`${to.slice(0, 10)}T00:00:00Z`) - Date.parse(`${from.slice(0, 10)}T00:00:00Z`)) / 864e5);
 const bucketText = code => code === "current" ? t("current") : code === "paid" ? t("paid") : code === "removed" ? t("removed") : `${code} ${t("days")}`;
 const total = (rows, column) => rows.reduce((sum, row) => sum + (row[column] || 0), 0);
 const unique = (rows, column) => [...new Set(rows.map(row => row[column]))].sort();
-const grouped = (rows, column) => rows.reduce((groups, row) => groups.set(row[column], [...(groups.get(row[column]) || []), row]), new Map());
+function grouped(rows, column) {
+  const groups = new Map();
+  for (const row of rows) {
+    if (groups.has(row[column])) groups.get(row[column]).push(row);
+    else groups.set(row[column], [row]);
+  }
+  return groups;
+}
 
+// Asked once for every row, so worked out once a period.
+const BEGINNINGS = new Map();
 function since() {
+  if (!BEGINNINGS.has(state.period)) BEGINNINGS.set(state.period, beginning());
+  return BEGINNINGS.get(state.period);
+}
+function beginning() {
   const day = new Date(`${DATA.as_of}T00:00:00Z`);
   day.setUTCMonth(day.getUTCMonth() - Number(state.period));
   return day.toISOString().slice(0, 10);
@@ -178,8 +197,8 @@ const CHARTS = {
     const largest = steps.slice(0, 10);
     return {
       answer: t("stepsAnswer"),
-      option: { ...base(), grid: { ...base().grid, left: 150 }, xAxis: { ...moneyAxis(), splitNumber: 3 }, yAxis: { type: "category", inverse: true, data: largest.map(one => one.step), axisLabel: { interval: 0, fontSize: 11 } },
-        series: [{ type: "bar", name: t("amount"), data: largest.map(one => one.amount) }] },
+      option: { ...base(), grid: { ...base().grid, left: 150, right: 100 }, xAxis: { ...moneyAxis(), splitNumber: 3 }, yAxis: { type: "category", inverse: true, data: largest.map(one => one.step), axisLabel: { interval: 0, fontSize: 11 } },
+        series: [{ type: "bar", name: t("amount"), data: largest.map(one => one.amount), label: { show: true, position: "right", color: ink(), formatter: part => `${number(largest[part.dataIndex].delivered)} ${t("sent")}` } }] },
       table: { head: [t("step"), t("accepted"), t("delivered"), t("credited"), t("amount")], rows: steps.map(one => [one.step, number(one.accepted), number(one.delivered), number(one.credited), money(one.amount, false)]) },
     };
   } },
@@ -188,11 +207,11 @@ const CHARTS = {
     const channels = [...grouped(rows, "channel_code")].map(([channel, of]) => ({ channel, accepted: total(of, "accepted_count"), delivered: total(of, "delivered_count"), bounced: total(of, "bounced_count"), amount: total(of, "credited_amount") })).sort((a, b) => b.delivered - a.delivered);
     return {
       answer: t("channelsAnswer"),
-      option: { ...base(), legend: legend(), tooltip: { trigger: "axis", confine: true }, xAxis: { type: "category", data: channels.map(one => one.channel) },
+      option: { ...base(), legend: legend(), tooltip: { trigger: "axis", confine: true }, xAxis: { type: "category", data: channels.map(one => channelText(one.channel)) },
         yAxis: [{ type: "value", axisLabel: { formatter: number } }, { ...moneyAxis(), splitLine: { show: false } }],
         series: [{ type: "bar", name: t("delivered"), data: channels.map(one => one.delivered) },
           { type: "scatter", name: t("amount"), yAxisIndex: 1, symbol: "diamond", symbolSize: 16, data: channels.map(one => one.amount), tooltip: { valueFormatter: value => money(value) } }] },
-      table: { head: [t("channel"), t("accepted"), t("delivered"), t("share"), t("amount")], rows: channels.map(one => [one.channel, number(one.accepted), number(one.delivered), percent(one.delivered, one.accepted), money(one.amount, false)]) },
+      table: { head: [t("channel"), t("accepted"), t("delivered"), t("share"), t("amount")], rows: channels.map(one => [channelText(one.channel), number(one.accepted), number(one.delivered), percent(one.delivered, one.accepted), money(one.amount, false)]) },
     };
   } },
   forecast: { mart: "kpi_cash_forecast", make() {
@@ -202,8 +221,8 @@ const CHARTS = {
       answer: error === null ? "" : t("forecastAnswer")(percent(error, 100)),
       option: { ...base(), legend: { ...legend(), data: [t("expected2"), `${t("low")}–${t("high")}`] }, xAxis: { type: "category", data: rows.map(row => dayText(row.week_end_date)) }, yAxis: moneyAxis(),
         series: [{ type: "line", stack: "band", symbol: "none", lineStyle: { opacity: 0 }, data: rows.map(row => row.low_amount), tooltip: { show: false }, silent: true },
-          { type: "line", stack: "band", symbol: "none", name: `${t("low")}–${t("high")}`, lineStyle: { opacity: 0 }, areaStyle: { opacity: 0.3 }, data: band, tooltip: { show: false } },
-          { type: "line", name: t("expected2"), data: rows.map(row => row.expected_amount), symbolSize: 8 }] },
+          { type: "line", stack: "band", symbol: "none", name: `${t("low")}–${t("high")}`, color: COLOURS[1], lineStyle: { opacity: 0 }, areaStyle: { opacity: 0.35 }, data: band, tooltip: { show: false } },
+          { type: "line", name: t("expected2"), color: COLOURS[0], data: rows.map(row => row.expected_amount), symbolSize: 8 }] },
       table: { head: [t("week"), t("expected2"), t("low"), t("high")], rows: rows.map(row => [dayText(row.week_end_date), money(row.expected_amount, false), row.low_amount === null ? "–" : money(row.low_amount, false), row.high_amount === null ? "–" : money(row.high_amount, false)]) },
     };
   } },
@@ -231,7 +250,7 @@ const CHARTS = {
       answer: gates.length ? t("nightAnswer")(isGreen) : t("nothing"), bad: gates.length > 0 && !isGreen, option: null, isOpen: true,
       table: { head: [`${t("gate")} / ${t("feed")}`, t("ok"), t("red"), t("last"), t("age")],
         rows: [...gates.map(row => [row.gate, number(row.expectation_count - row.red_count), number(row.red_count), "", ""]),
-          ...TABLES.feeds.map(row => [`${row.source}: ${row.file_set}`, "", "", dayText(row.last_date), number(row.age_days)])] },
+          ...TABLES.feeds.map(row => [`${row.source}: ${row.file_set}`, "", "", dayText(row.last_load_at.slice(0, 10)), number(daysBetween(row.last_load_at, DATA.known_at))])] },
     };
   } },
 };
@@ -242,7 +261,7 @@ const soft = () => getComputedStyle(document.documentElement).getPropertyValue("
 // The library's own greys are those of a light page.
 const readable = option => {
   for (const axis of [option.xAxis, option.yAxis].flat()) {
-    axis.axisLabel = { color: soft(), ...axis.axisLabel };
+    axis.axisLabel = { color: soft(), hideOverlap: true, ...axis.axisLabel };
     axis.axisLine = { lineStyle: { color: soft() }, ...axis.axisLine };
     axis.splitLine = { lineStyle: { color: line() }, ...axis.splitLine };
   }
@@ -255,9 +274,10 @@ const base = () => ({
   color: COLOURS, animation: false, textStyle: { color: ink() }, aria: { enabled: true, decal: { show: true } },
   grid: { left: 70, right: 60, top: 40, bottom: 34 }, tooltip: tip(value => money(value)),
 });
+const isNarrow = () => innerWidth < 640;
 const heat = (xs, ys, cells) => ({
-  ...base(), aria: { enabled: true }, grid: { left: 84, right: 10, top: 10, bottom: 40 }, tooltip: { confine: true, formatter: part => `${ys[part.value[1]]} → ${xs[part.value[0]]}: ${percent(part.value[2], 1)}` },
-  xAxis: { type: "category", data: xs, axisLabel: { interval: 0, fontSize: 11, color: ink(), overflow: "break", width: 60 } }, yAxis: { type: "category", inverse: true, data: ys, axisLabel: { color: ink() } },
+  ...base(), aria: { enabled: true }, grid: { left: 84, right: 10, top: 10, bottom: isNarrow() ? 56 : 40 }, tooltip: { confine: true, formatter: part => `${ys[part.value[1]]} → ${xs[part.value[0]]}: ${percent(part.value[2], 1)}` },
+  xAxis: { type: "category", data: xs, axisLabel: { interval: 0, fontSize: 11, color: ink(), rotate: isNarrow() ? 40 : 0 } }, yAxis: { type: "category", inverse: true, data: ys, axisLabel: { color: ink() } },
   visualMap: { show: false, min: 0, max: 1, dimension: 2, inRange: { color: ["#f0f6fc", "#9ecae1", "#3182bd", "#08306b"] } },
   series: [{ type: "heatmap", data: cells.map(cell => ({ value: cell, label: { color: cell[2] > 0.45 ? "#ffffff" : "#10151c" } })), label: { show: true, fontSize: 11, formatter: part => percent(part.value[2], 1) }, itemStyle: { borderColor: line(), borderWidth: 1 } }],
 });
@@ -284,6 +304,13 @@ function tile(name, value, note, kind = "") {
   return element("div", { class: "tile" }, element("div", { class: "name" }, name), element("div", { class: `value ${kind}` }, value), element("div", { class: "note" }, note));
 }
 
+// The only thing told by the reader's own clock: how old what they look at is.
+function nightTile() {
+  const red = total(TABLES.gates, "red_count"), age = daysBetween(DATA.as_of, new Date().toISOString());
+  const value = TABLES.gates.length ? (red ? t("someRed")(number(red)) : t("allGreen")) : t("notTold");
+  return tile(t("night"), value, `${t("dataOf")} ${dayText(DATA.as_of)}${age > 1 ? `, ${t("ago")(number(age))}` : ""}`, red ? "bad" : TABLES.gates.length ? "good" : "");
+}
+
 function drawTiles() {
   const rows = chosen("balances"), now = rows.filter(row => row.day_date === DATA.as_of);
   const earlier = unique(rows, "day_date").filter(day => day < DATA.as_of).slice(-4)[0], then = rows.filter(row => row.day_date === earlier);
@@ -298,35 +325,52 @@ function drawTiles() {
     tile(t("over90"), money(old), `${percent(old, overdue)} ${t("ofOverdue")}`),
     tile(t("delinquency"), percent(rate, 1), `${percent(rateBefore, 1)} ${t("before")}`, rate > rateBefore ? "bad" : "good"),
     tile(t("recovered"), money(total(flows, "recovered_amount")), `${money(total(flows, "new_overdue_amount"))} ${t("newOverdue")}`),
-    tile(t("expected"), money(expected), `${t("band")} ${money(total(ahead, "low_amount"))} – ${money(total(ahead, "high_amount"))}`),
+    tile(t("expected"), money(expected), ahead.some(row => row.low_amount === null) ? "" : t("band")(money(total(ahead, "low_amount")), money(total(ahead, "high_amount")))),
+    nightTile(),
   );
   const shown = [rate, rateBefore].map(value => percent(value, 1));
   document.getElementById("headline").textContent = t("headline")({ day: dayText(DATA.as_of), open: money(open), overdue: money(overdue), share: percent(overdue, open),
     small: money(small), rate: shown[0], rateBefore: shown[1], trend: shown[0] === shown[1] ? t("same") : rate > rateBefore ? t("up") : t("down"), expected: money(expected) });
 }
 
+// What the reader sees is drawn at once and the rest card by card, so that a filter answers at once.
+let drawing = 0;
 function drawCharts() {
-  for (const [name, chart] of Object.entries(CHARTS)) {
-    const card = document.getElementById(`card-${name}`), made = chart.make();
-    card.querySelector("h2").textContent = t(name);
-    const answer = card.querySelector(".answer");
-    answer.textContent = made.table.rows.length ? made.answer : t("nothing");
-    answer.className = `answer ${made.bad ? "bad" : ""}`;
-    const place = card.querySelector(".plot");
-    place.hidden = !made.option || !made.table.rows.length;
-    place.setAttribute("aria-label", `${t(name)}. ${made.answer}`);
-    if (!place.hidden) {
-      if (made.tall) place.style.height = `${Math.max(19, 1.6 * made.table.rows.length + 4)}rem`;
-      if (!plots.has(name)) plots.set(name, echarts.init(place, null, { renderer: "canvas" }));
-      plots.get(name).resize();
-      plots.get(name).setOption(readable(made.option), true);
-    }
-    const [table, definition] = card.querySelectorAll("details");
-    table.querySelector("summary").textContent = t("table");
-    if (made.isOpen) table.open = true;
-    table.querySelector(".scroll").replaceChildren(tableOf(made.table, t(name)));
-    if (definition) definition.querySelector("summary").textContent = t("definition");
+  const turn = ++drawing, later = [];
+  document.documentElement.dataset.drawn = "no";
+  for (const name of Object.keys(CHARTS)) {
+    const box = document.getElementById(`card-${name}`).getBoundingClientRect();
+    if (box.top < innerHeight && box.bottom > 0) drawChart(name);
+    else later.push(name);
   }
+  const next = () => {
+    if (turn !== drawing) return;
+    if (!later.length) { document.documentElement.dataset.drawn = "yes"; return; }
+    drawChart(later.shift());
+    setTimeout(next);
+  };
+  setTimeout(next);
+}
+function drawChart(name) {
+  const chart = CHARTS[name], card = document.getElementById(`card-${name}`), made = chart.make();
+  card.querySelector("h2").textContent = t(name);
+  const answer = card.querySelector(".answer");
+  answer.textContent = made.table.rows.length ? made.answer : t("nothing");
+  answer.className = `answer ${made.bad ? "bad" : ""}`;
+  const place = card.querySelector(".plot");
+  place.hidden = !made.option || !made.table.rows.length;
+  place.setAttribute("aria-label", `${t(name)}. ${made.answer}`);
+  if (!place.hidden) {
+    if (made.tall) place.style.height = `${Math.max(19, 1.6 * made.table.rows.length + 4)}rem`;
+    if (!plots.has(name)) plots.set(name, echarts.init(place, null, { renderer: "canvas" }));
+    plots.get(name).resize();
+    plots.get(name).setOption(readable(made.option), true);
+  }
+  const [table, definition] = card.querySelectorAll("details");
+  table.querySelector("summary").textContent = t("table");
+  if (made.isOpen) table.open = true;
+  table.querySelector(".scroll").replaceChildren(tableOf(made.table, t(name)));
+  if (definition) definition.querySelector("summary").textContent = t("definition");
 }
 
 function build() {
@@ -362,7 +406,7 @@ function label() {
   fill("currency", unique(TABLES.balances, "currency_code").map(code => [code, code]));
   fill("segment", [...any, ...unique(TABLES.balances, "segment_code").map(named)]);
   fill("policy", [...any, ...unique(TABLES.balances, "policy_code").map(named)]);
-  fill("channel", [...any, ...unique(TABLES.steps, "channel_code").map(named)]);
+  fill("channel", [...any, ...unique(TABLES.steps, "channel_code").map(code => [code, channelText(code)])]);
 }
 function draw() {
   label();
@@ -378,4 +422,3 @@ document.getElementById("language").addEventListener("click", () => { language =
 document.getElementById("theme").addEventListener("click", () => { theme = theme === "dark" ? "light" : "dark"; STORED.set("regua-theme", theme); draw(); });
 addEventListener("resize", () => plots.forEach(plot => plot.resize()));
 draw();
-document.documentElement.dataset.drawn = "yes";
