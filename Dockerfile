@@ -11,7 +11,7 @@ RUN pip install --no-cache-dir uv==0.13.9 \
     && useradd --create-home --uid 10001 regua \
     # Named volumes take their owner from these folders the first time they are mounted.
     && install --directory --owner regua --group regua \
-        /opt/regua /var/lib/airflow /var/lib/airflow/logs /var/lib/regua /var/lib/inbox
+        /opt/regua /var/lib/airflow /var/lib/airflow/logs /var/lib/regua /var/lib/regua/serving /var/lib/inbox
 
 USER regua
 WORKDIR /opt/regua

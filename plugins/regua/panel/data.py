@@ -105,10 +105,13 @@ def written(data: Mapping[str, Any]) -> str:
 
 
 def _night(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The night's gates and how fresh its feeds were, as its manifest tells them; nothing where an older one does not."""
+    """The night's gates and how fresh its feeds were, by its manifest; nothing where an older one tells none."""
     told = {"gates": _GATE_COLUMNS, "feeds": _FEED_COLUMNS}
     return {
-        name: {"columns": list(columns), "rows": [[row[column] for column in columns] for row in manifest.get(name, [])]}
+        name: {
+            "columns": list(columns),
+            "rows": [[row[column] for column in columns] for row in manifest.get(name, [])],
+        }
         for name, columns in told.items()
     }
 

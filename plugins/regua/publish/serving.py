@@ -134,7 +134,8 @@ def _build(settings: Settings, building: Path, as_of: date, known_at: datetime) 
         # Beside the tables, so that whoever shows them need not open the warehouse, which has one writer.
         "gates": [dict(zip(("gate", "expectation_count", "red_count"), row, strict=True)) for row in gates],
         "feeds": [
-            {"source": source, "file_set": file_set, "last_load_at": write_instant(at)} for source, file_set, at in feeds
+            {"source": source, "file_set": file_set, "last_load_at": write_instant(at)}
+            for source, file_set, at in feeds
         ],
         "quarantined": [
             dict(zip(("source", "entity", "reason_code", "column", "rows"), row, strict=True)) for row in quarantined

@@ -138,6 +138,14 @@ def test_only_the_worker_sees_data(services: dict[str, dict[str, Any]]) -> None:
     assert "volumes" not in services["receiver"]
 
 
+def test_the_panel_reads_what_is_published_and_nothing_else(services: dict[str, dict[str, Any]]) -> None:
+    """Where the API server could open the warehouse, a look at the panel could keep the night's writer out."""
+    mounts = {volume for volume in services["airflow-api-server"]["volumes"] if not volume.startswith("logs:")}
+    assert mounts == {"serving:/var/lib/regua/serving:ro"}
+    assert "serving:/var/lib/regua/serving" in services["airflow-worker"]["volumes"]
+    assert "REGUA_LEDGER_URL" in services["airflow-api-server"]["environment"]
+
+
 def test_what_is_reached_from_outside_holds_no_key_that_it_does_not_need(services: dict[str, dict[str, Any]]) -> None:
     receiver = services["receiver"]
     assert set(receiver["environment"]) == {"REGUA_LEDGER_URL", "TWILIO_AUTH_TOKEN", "REGUA_PAYMENTS_SECRET"}
