@@ -107,8 +107,10 @@ def _page(generation: str, may_look: bool) -> str:
     text = page(data)
     # Made while a night was running it lacks the gates, which the next one who asks may see.
     if data["tables"]["gates"]["rows"]:
-        for other in [key for key in _pages if key[0] != generation]:
-            del _pages[other]
+        # Several ask at once.
+        for other in list(_pages):
+            if other[0] != generation:
+                _pages.pop(other, None)
         _pages[generation, may_look] = text
     return text
 
