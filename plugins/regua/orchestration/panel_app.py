@@ -6,6 +6,7 @@ somebody asks: every Airflow process reads plugins.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from html import escape
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 _DAG_ID = "receivables_nightly"
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
 _PLAIN_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'"
-
-_pages: dict[tuple[str, bool], str] = {}
 
 app = FastAPI(title="régua", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -94,25 +93,14 @@ def debtor(customer_id: str, user: Annotated[Any, Depends(_collector)]) -> HTMLR
     return _listing(f"Faturas em aberto de {customer_id}", head, rows)
 
 
+@lru_cache(maxsize=4)
 def _page(generation: str, may_look: bool) -> str:
     """One a generation: nothing in it depends on who asks, but whether customers can be opened."""
     from regua.panel.data import panel_data
     from regua.panel.page import page
     from regua.settings import load_settings
 
-    kept = _pages.get((generation, may_look))
-    if kept is not None:
-        return kept
-    data = panel_data(load_settings()) | ({"debtors": "debtors"} if may_look else {})
-    text = page(data)
-    # Made while a night was running it lacks the gates, which the next one who asks may see.
-    if data["tables"]["gates"]["rows"]:
-        # Several ask at once.
-        for other in list(_pages):
-            if other[0] != generation:
-                _pages.pop(other, None)
-        _pages[generation, may_look] = text
-    return text
+    return page(panel_data(load_settings()) | ({"debtors": "debtors"} if may_look else {}))
 
 
 def _looked_at(user: BaseUser, customer_id: str | None, read: Any) -> list[tuple[str, ...]]:
