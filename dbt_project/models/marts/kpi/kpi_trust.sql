@@ -22,33 +22,35 @@ invoices as (
     from {{ ref('int_kpi_invoices') }}
 ),
 
--- The day on which payments that count came up to the whole of an invoice.
-running as (
-    select
-        payments.invoice_id,
-        payments.payment_date,
-        payments.reversed_date,
-        invoices.amount,
-        sum(payments.amount) over (
-            partition by payments.invoice_id
-            order by payments.payment_date, payments.payment_id
-            rows between unbounded preceding and current row
-        ) as paid_amount
-    from payments
-    inner join invoices
-        on
-            payments.invoice_id = invoices.invoice_id
-            and payments.currency_code = invoices.currency_code
-    where payments.reversed_date is null
-),
-
-paid as (
+spoken_of as (
     select
         invoice_id,
-        min(payment_date) as paid_date
-    from running
-    where paid_amount >= amount
-    group by invoice_id
+        planned_date as day_date
+    from touches
+    union
+    select
+        invoice_id,
+        published_date as day_date
+    from changes
+    where invoice_id is not null
+),
+
+-- Invoices that payments of days before had paid whole. One that is reversed later had still paid it on that day.
+paid as (
+    select
+        spoken_of.invoice_id,
+        spoken_of.day_date
+    from spoken_of
+    inner join invoices
+        on spoken_of.invoice_id = invoices.invoice_id
+    inner join payments
+        on
+            invoices.invoice_id = payments.invoice_id
+            and invoices.currency_code = payments.currency_code
+            and payments.payment_date < spoken_of.day_date
+            and (payments.reversed_date is null or payments.reversed_date > spoken_of.day_date)
+    group by spoken_of.invoice_id, spoken_of.day_date, invoices.amount
+    having sum(payments.amount) >= invoices.amount
 ),
 
 -- One contact each message and invoice; false where the payment took effect before the day on which it went out.
@@ -56,10 +58,12 @@ contacts as (
     select
         cast({{ dbt.date_trunc("month", "touches.planned_date") }} as date) as month_date,
         count(*) as contact_count,
-        count(case when paid.paid_date < touches.planned_date then 1 end) as false_contact_count
+        count(paid.invoice_id) as false_contact_count
     from touches
     left join paid
-        on touches.invoice_id = paid.invoice_id
+        on
+            touches.invoice_id = paid.invoice_id
+            and touches.planned_date = paid.day_date
     group by {{ dbt.date_trunc("month", "touches.planned_date") }}
 ),
 
@@ -94,12 +98,14 @@ judged as (
     select
         cast({{ dbt.date_trunc("month", "suspensions.published_date") }} as date) as month_date,
         suspensions.returned_date,
-        coalesce(paid.paid_date < suspensions.published_date, false) as is_false,
+        paid.invoice_id is not null as is_false,
         {{ dbt.datediff("suspensions.published_date", "suspensions.returned_date", "day") }}
             as days_off
     from suspensions
     left join paid
-        on suspensions.invoice_id = paid.invoice_id
+        on
+            suspensions.invoice_id = paid.invoice_id
+            and suspensions.published_date = paid.day_date
 ),
 
 suspended as (
