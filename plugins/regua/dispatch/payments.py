@@ -27,10 +27,10 @@ _ENTITIES = ("payments", "credits")
 _LOADED = """
     select 'payments' as entity, payment_id as notice_id, invoice_id, null as customer_id
     from raw.payments where _loaded_at {when} $known_at
-    union
+    union all
     select 'credits', credit_id, invoice_id, case when invoice_id is null then customer_id end
     from raw.credits where _loaded_at {when} $known_at
-    union
+    union all
     select 'rejected', _batch_id || '/' || _line, invoice_key_text, null
     from quarantine.rejected_rows
     where entity in ('payments', 'credits') and invoice_key_text is not null and _loaded_at {when} $known_at

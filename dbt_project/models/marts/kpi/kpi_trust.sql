@@ -47,8 +47,8 @@ paid as (
         on
             invoices.invoice_id = payments.invoice_id
             and invoices.currency_code = payments.currency_code
-            and payments.payment_date < spoken_of.day_date
-            and (payments.reversed_date is null or payments.reversed_date > spoken_of.day_date)
+            and spoken_of.day_date > payments.payment_date
+            and (payments.reversed_date is null or spoken_of.day_date < payments.reversed_date)
     group by spoken_of.invoice_id, spoken_of.day_date, invoices.amount
     having sum(payments.amount) >= invoices.amount
 ),
