@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from html import escape
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse
@@ -81,7 +82,7 @@ def debtors(user: Annotated[Any, Depends(_collector)]) -> HTMLResponse:
     return _listing("Quem mais deve", head, rows, links_to="debtors/")
 
 
-@app.get("/debtors/{customer_id}", response_class=HTMLResponse)
+@app.get("/debtors/{customer_id:path}", response_class=HTMLResponse)
 def debtor(customer_id: str, user: Annotated[Any, Depends(_collector)]) -> HTMLResponse:
     """The open invoices of one customer; that somebody looked is kept."""
     from regua.panel.debtors import open_invoices
@@ -120,7 +121,7 @@ def _looked_at(user: BaseUser, customer_id: str | None, read: Any) -> list[tuple
 
 def _listing(title: str, head: tuple[str, ...], rows: list[tuple[str, ...]], links_to: str = "") -> HTMLResponse:
     def first(text: str) -> str:
-        return f'<a href="{links_to}{escape(text)}">{escape(text)}</a>' if links_to else escape(text)
+        return f'<a href="{links_to}{quote(text, safe="")}">{escape(text)}</a>' if links_to else escape(text)
 
     body = "".join(
         f"<tr><th scope='row'>{first(one)}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in others)}</tr>"
