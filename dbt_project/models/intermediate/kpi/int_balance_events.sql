@@ -95,7 +95,6 @@ balanced as (
     select
         invoices.invoice_id,
         days.event_date,
-        invoices.issue_date,
         invoices.amount,
         days.paid_amount,
         days.credited_amount,
@@ -134,8 +133,6 @@ final as (
         invoice_id,
         event_date,
         next_event_date,
-        event_date = issue_date as is_issue,
-        {{ money("open_before_amount") }} as open_before_amount,
         {{ money("open_amount") }} as open_amount,
         -- Of what was paid only that which lowered the debt; what came back only as far as it is owed again.
         {{ money("case
@@ -143,9 +140,7 @@ final as (
             when paid_amount >= 0 then open_before_amount
             when -paid_amount < open_amount then paid_amount
             else -open_amount
-        end") }} as collected_amount,
-        is_cancelled,
-        is_written_off
+        end") }} as collected_amount
     from placed
 )
 

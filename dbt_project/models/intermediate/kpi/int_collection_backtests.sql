@@ -46,7 +46,6 @@ final as (
     select
         standing.origin_date,
         standing.currency_code,
-        sum(standing.open_amount) as open_amount,
         sum(
             case
                 when collected.collected_amount > standing.open_amount then standing.open_amount

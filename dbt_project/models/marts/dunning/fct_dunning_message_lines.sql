@@ -9,8 +9,8 @@ invoices as (
     select * from {{ ref('int_dunning_invoices') }}
 ),
 
-versions as (
-    select * from {{ ref('stg_policy_versions') }}
+charges as (
+    select * from {{ ref('int_invoice_charges') }}
 ),
 
 messages as (
@@ -51,53 +51,26 @@ covering as (
         and outcomes.invoice_id is null
 ),
 
-charged as (
-    select
-        covering.message_id,
-        covering.step_code,
-        invoices.invoice_id,
-        invoices.customer_id,
-        invoices.currency_code,
-        invoices.due_date,
-        invoices.days_since_due,
-        invoices.is_past_due,
-        invoices.open_amount,
-        invoices.credit_amount,
-        invoices.waived_pct,
-        {{ late_fine("invoices", "versions") }} as whole_fine_amount,
-        {{ late_interest("invoices", "versions") }} as whole_interest_amount
-    from covering
-    inner join invoices
-        on covering.invoice_id = invoices.invoice_id
-    inner join versions
-        on invoices.version_hash = versions.version_hash
-),
-
-waived as (
-    select
-        *,
-        {{ money("whole_fine_amount - " ~ percentage_of("whole_fine_amount", "waived_pct")) }} as fine_amount,
-        {{ money("whole_interest_amount - " ~ percentage_of("whole_interest_amount", "waived_pct")) }}
-            as interest_amount
-    from charged
-),
-
 final as (
     select
         {{ as_of() }} as as_of_date,
-        message_id,
-        invoice_id,
-        customer_id,
-        currency_code,
-        step_code,
-        due_date,
-        case when is_past_due then days_since_due end as days_past_due,
-        open_amount,
-        credit_amount,
-        fine_amount,
-        interest_amount,
-        {{ money("open_amount - credit_amount + fine_amount + interest_amount") }} as payable_amount
-    from waived
+        covering.message_id,
+        covering.invoice_id,
+        invoices.customer_id,
+        invoices.currency_code,
+        covering.step_code,
+        invoices.due_date,
+        case when invoices.is_past_due then invoices.days_since_due end as days_past_due,
+        invoices.open_amount,
+        invoices.credit_amount,
+        charges.fine_amount,
+        charges.interest_amount,
+        charges.payable_amount
+    from covering
+    inner join invoices
+        on covering.invoice_id = invoices.invoice_id
+    inner join charges
+        on covering.invoice_id = charges.invoice_id
 )
 
 select * from final
