@@ -29,6 +29,7 @@ from tests.faults.suspension_house import (
     AFTER_NEXT,
     DAY,
     NEXT,
+    PAYMENTS_HEADER,
     SECRET,
     House,
     Receiver,
@@ -50,7 +51,7 @@ from regua.ledger import database
 from regua.ledger.database import open_ledger
 from regua.ledger.webhooks import WEBHOOK_DELIVERIES
 from regua.quality.gate import RedGateError
-from regua.suspension import proving
+from regua.suspension import proving, publishing
 from regua.suspension.proving import AlreadyPublishedError
 from regua.suspension.publishing import finish, publish_approved, refresh
 from regua.suspension.second_derivation import Derivation
@@ -547,6 +548,32 @@ def test_who_a_newer_night_knows_to_have_paid_has_access_before_its_list_is_out(
     assert (published.suspended_count, published.reactivated_count) == (0, 2)
     assert_only_given_back(house, before, payers)
     assert refresh(house.settings, house.clock) is None
+
+
+def test_a_list_that_is_published_while_access_is_given_back_is_the_newer_word(
+    moving: Moving, street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was paid is a part, and the new night knew it: it is no reason to give back what that night's list keeps."""
+    house = new_day(moving, street)
+    [payer] = one_invoice_each(house, 1)
+    [invoice_id] = payer.debt.suspending_invoice_ids
+    house.deliver(f"payments_{NEXT}.csv", lines_of(street, NEXT))
+    house.deliver(f"payments_{NEXT}_part.csv", [PAYMENTS_HEADER, f"part,{invoice_id},{NEXT},{NEXT},0.01,PIX,"])
+    house.run_night(NEXT)
+    house.clock = morning_of(NEXT)
+    proposal = house.prove(NEXT)
+    look = publishing._newest_night
+
+    def published_meanwhile(*given: Any) -> Any:
+        found = look(*given)
+        house.publish(proposal)
+        return found
+
+    monkeypatch.setattr(publishing, "_newest_night", published_meanwhile)
+    assert refresh(house.settings, house.clock) is None
+    assert payer.subscription_id in house.without_access()
+    assert [row.as_of_date for row in house.publications()][-1] == NEXT
+    house.assert_files_and_ledger_say_the_same()
 
 
 @pytest.mark.xfail(reason="the gate on volumes looks at batches, and what comes again with its old name makes none")

@@ -19,7 +19,7 @@ from regua.ledger.database import slices
 from regua.ledger.event_log import MessageEvent, append_events, writing_messages
 from regua.ledger.messages import PAYMENT_NOTICES
 from regua.settings import Settings
-from regua.warehouse.store import confine, create_tables, reading, warehouse_lock
+from regua.warehouse.store import confine, create_tables, published_night, reading, warehouse_lock
 
 # What may lower a debt; other facts of the same files wait for the night.
 _ENTITIES = ("payments", "credits")
@@ -68,8 +68,10 @@ def note_payment(engine: sa.Engine, payment_id: str, invoice_id: str, origin_cod
     return note_payments(engine, [Notice("payments", payment_id, invoice_id)], origin_code, clock) == 1
 
 
-def note_payments(engine: sa.Engine, notices: Iterable[Notice], origin_code: str, clock: Clock) -> int:
-    """Keep those that are not known yet; answers how many were new."""
+def note_payments(
+    engine: sa.Engine, notices: Iterable[Notice], origin_code: str, clock: Clock, *, seen_at: datetime | None = None
+) -> int:
+    """Keep those that are not known yet; answers how many were new. `seen_at` is what a night knew that knew them."""
     given = {notice.key: notice for notice in notices}
     with writing_messages(engine) as connection:
         now = clock()
@@ -88,6 +90,7 @@ def note_payments(engine: sa.Engine, notices: Iterable[Notice], origin_code: str
                     "customer_id": notice.customer_id,
                     "origin_code": origin_code,
                     "recorded_at": now,
+                    "seen_at": seen_at,
                 }
                 for notice in new
             ]
@@ -117,14 +120,20 @@ def note_new_payments(settings: Settings, engine: sa.Engine, known_at: datetime,
     """Note what a night did not know that knew what was loaded by `known_at`; answers how many were new.
 
     Files of payments and credits that arrived since are landed and read. What a later night has loaded is noted too,
-    whatever its gates said: of the payments in databases only a night hears. The warehouse is only read. Raises
-    InputError for a file that cannot be read: a payment may be in it.
+    whatever its gates said: of the payments in databases only a night hears. What the published night knew is news to
+    an older list alone, and not to what that night decided. The warehouse is only read. Raises InputError for a file
+    that cannot be read: a payment may be in it.
     """
     arrived = _read_arrivals(settings, known_at, clock)
     with reading(settings) as warehouse:
         later = _loaded_after(warehouse, known_at)
         found = _unknown(warehouse, pa.concat_tables([arrived, later]), known_at)
-    return note_payments(engine, found, "export", clock)
+        night = published_night(warehouse)
+        unseen = found if night is None else unknown_at(warehouse, found, night[1])
+    new = note_payments(engine, unseen, "export", clock)
+    if night is not None:
+        new += note_payments(engine, set(found) - set(unseen), "export", clock, seen_at=night[1])
+    return new
 
 
 def _read_arrivals(settings: Settings, known_at: datetime, clock: Clock) -> pa.Table:

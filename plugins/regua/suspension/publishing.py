@@ -25,7 +25,7 @@ from regua.dispatch.daily import require_today
 from regua.dispatch.last_look import Knowledge, planned_knowledge
 from regua.dispatch.payments import note_new_payments
 from regua.errors import InputError, ReguaError
-from regua.instants import LOCAL, Clock, local_day, to_utc
+from regua.instants import BEFORE_ALL, LOCAL, Clock, local_day, to_utc
 from regua.ledger.database import open_ledger, slices
 from regua.ledger.event_log import MessageEvent, append_events, writing_messages
 from regua.ledger.suspensions import CHANGES, COPIES, LISTINGS, PROPOSALS, PUBLICATIONS, STANDINGS
@@ -192,22 +192,25 @@ def refresh(settings: Settings, clock: Clock) -> Published | None:
         if last is None or (all(entry.has_access for entry in before.values()) and not listings):
             published = None
         else:
-            knowledge = Knowledge(last.known_at, last.known_fact_numbers)
             with _noting(troubles):
-                note_new_payments(settings, engine, knowledge.known_at, clock)
-            newer = _NewerNight()
+                note_new_payments(settings, engine, last.known_at, clock)
+            found = _NewestNight()
             with _noting(troubles), reading(settings) as warehouse:
-                newer = _newer_night(warehouse, knowledge, before, listings, suspension_file)
+                found = _newest_night(warehouse, before, listings, suspension_file)
 
             def draft(connection: sa.Connection, now: datetime) -> _Draft | None:
-                current = read_standings(connection)
-                news = look_for_news(connection, knowledge, newer.merged, now, local_day(now))
-                given_back, entries = entries_given_back(current, news, last.as_of_date, newer.fates)
-                standing = read_listings(connection)
-                kept = [newer.removal_of(listing) for listing in standing]
+                # Somebody may have published a list meanwhile; then what that one knew is no news any more.
+                newest = last_publication(connection)
+                knowledge = Knowledge(newest.known_at, newest.known_fact_numbers)
+                current, standing = read_standings(connection), read_listings(connection)
+                news = look_for_news(connection, knowledge, found.merged, now, local_day(now))
+                is_newer = found.known_at > knowledge.known_at
+                fates = found.fates if is_newer else {}
+                given_back, entries = entries_given_back(current, news, newest.as_of_date, fates)
+                kept = [found.removal_of(listing) for listing in standing] if is_newer else standing
                 if not given_back and kept == standing:
                     return None
-                return _Draft("refresh", last.as_of_date, knowledge, entries, current, 0, listings=kept)
+                return _Draft("refresh", newest.as_of_date, knowledge, entries, current, 0, listings=kept)
 
             published = _record(settings, engine, suspension_file, clock, draft)
     if troubles:
@@ -224,10 +227,11 @@ def _noting(troubles: list[Exception]) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class _NewerNight:
-    """What the newest published night made of who stands on the lists; nothing where it is the lists' own."""
+class _NewestNight:
+    """What the newest published night made of who stands on the lists; nothing while one is being run."""
 
     as_of: date = date.min
+    known_at: datetime = BEFORE_ALL
     fates: Mapping[str, InvoiceFate] = field(default_factory=dict)
     remove_by: Mapping[date, date] = field(default_factory=dict)
     merged: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -237,23 +241,20 @@ class _NewerNight:
         return listing if fate is None else removal_of(listing, fate, self.as_of, self.remove_by)
 
 
-def _newer_night(
+def _newest_night(
     warehouse: duckdb.DuckDBPyConnection,
-    knowledge: Knowledge,
     before: Mapping[str, Entry],
     listings: Sequence[Listing],
     suspension_file: SuspensionFile,
-) -> _NewerNight:
+) -> _NewestNight:
     night = published_night(warehouse)
     if night is None:
         # Half of a night is no word of anybody; what the ledger was told of still is.
-        return _NewerNight()
+        return _NewestNight()
     as_of, known_at = night
     merged = merged_customers(warehouse, {entry.customer_id for entry in before.values()})
-    if known_at <= knowledge.known_at:
-        return _NewerNight(merged=merged)
     fates, remove_by = _fates(warehouse, as_of, before, listings, suspension_file)
-    return _NewerNight(as_of, fates, remove_by, merged)
+    return _NewestNight(as_of, known_at, fates, remove_by, merged)
 
 
 def _fates(

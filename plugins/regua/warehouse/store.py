@@ -126,12 +126,12 @@ def published_known_at(warehouse: duckdb.DuckDBPyConnection, as_of: date) -> dat
 
 
 def _newest_stage(warehouse: duckdb.DuckDBPyConnection) -> tuple[str, date, datetime] | None:
-    newest: tuple[str, date, datetime] | None = warehouse.execute(
+    newest: list[tuple[str, date, datetime]] = warehouse.execute(
         "select stage, as_of, known_at from ops.stage_runs "
         "where stage in ('staging', 'intermediate', 'marts', 'dunning', 'kpis', 'gate_marts', 'serve') "
         "and state = 'succeeded' order by started_at desc limit 1"
-    ).fetchone()
-    return newest
+    ).fetchall()  # `fetchone` leaves a result open, and then no table can be registered.
+    return newest[0] if newest else None
 
 
 def confine(connection: duckdb.DuckDBPyConnection, readable_dirs: Sequence[Path]) -> None:

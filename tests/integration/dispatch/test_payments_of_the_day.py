@@ -126,6 +126,23 @@ def test_what_a_later_night_knows_is_still_news_to_an_earlier_one(office: House)
     assert not of_itself.paid_invoices
 
 
+def test_what_the_published_night_knew_is_news_to_an_older_list_and_not_to_that_night(office: House) -> None:
+    """Between a plan and the list of its day an older list still stands: what that one is told stops no message."""
+    older = KNOWN_AT - dt.timedelta(days=1)
+    arrives(office, "p1.csv", "pay_1,inv_1,2026-02-20,40.05")
+    with warehouse_lock(office.settings, "a night", office.clock), writing(office.settings) as warehouse:
+        warehouse.execute(
+            "insert into ops.stage_runs values (?, ?, 'r', 'serve', ?, 0, 'succeeded', '{}')",
+            [AS_OF, KNOWN_AT, KNOWN_AT],
+        )
+    assert note_new_payments(office.settings, office.engine, older, office.clock)
+    with office.engine.connect() as connection:
+        of_older = take_last_look(connection, Knowledge(older, {}), office.now)
+        of_night = take_last_look(connection, Knowledge(KNOWN_AT, {}), office.now)
+    assert "inv_1" in of_older.paid_invoices
+    assert not of_night.paid_invoices
+
+
 def test_a_second_look_at_the_same_files_notes_nothing_more(office: House) -> None:
     arrives(office, "p1.csv", "new_1,inv_300,2026-03-10,100.10")
     assert noted(office) == noted(office) == {"payments:new_1:inv_300"}
