@@ -542,7 +542,7 @@ def _split(amount: Decimal, dice: _Dice) -> list[Decimal]:
 
 
 def _fate(planned_date: date, dice: random.Random) -> dict[str, Any]:
-    fate_code = dice.choice(("sent", "delivered", "delivered", "delivered", "bounced", "not_sent"))
+    fate_code = dice.choice(("sent", "unknown", "delivered", "delivered", "delivered", "bounced", "not_sent"))
     delivered_date = planned_date + timedelta(days=dice.randint(0, 2))
     is_dated = fate_code == "delivered" and dice.random() < 0.7
     return {"fate_code": fate_code, "delivered_date": delivered_date if is_dated else None}

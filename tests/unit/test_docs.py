@@ -164,3 +164,20 @@ def test_every_expression_shown_gives_what_the_page_says(sources_page: str) -> N
             found = connection.execute(f"select ({expression})::varchar from (select {given})").fetchone()
             assert found is not None
             assert (found[0] or "").strip() == expected, need
+
+
+def test_the_page_of_kpis_describes_every_column_as_the_models_do(project_dir: Path) -> None:
+    described = yaml.safe_load(
+        (project_dir / "dbt_project/models/marts/kpi/_kpi__models.yml").read_text(encoding="utf-8")
+    )
+    tables = []
+    for model in described["models"]:
+        rows = []
+        for column in model["columns"]:
+            is_filled = any(constraint["type"] == "not_null" for constraint in column.get("constraints", []))
+            may_be_empty = "" if is_filled else " May be empty."
+            rows.append(f"| `{column['name']}` | {column['data_type']} | {column['description']}{may_be_empty} |")
+        head = ["", f"### `{model['name']}`", "", " ".join(model["description"].split()), ""]
+        tables += [*head, "| Column | Type | Meaning |", "|---|---|---|", *rows]
+    page = (project_dir / "docs/reference/kpis.md").read_text(encoding="utf-8")
+    assert page.endswith("\n".join(tables) + "\n")

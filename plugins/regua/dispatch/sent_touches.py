@@ -31,7 +31,7 @@ _NAME = re.compile(r"touches_([0-9a-f]{12})_([0-9]+)\.jsonl")
 # What is planned or under way gives none: without a touch a decision counts as sent.
 _FATES = {
     State.ACCEPTED: "sent",
-    State.UNKNOWN: "sent",
+    State.UNKNOWN: "unknown",
     State.SETTLED_SENT: "sent",
     State.DELIVERED: "delivered",
     State.BOUNCED: "bounced",

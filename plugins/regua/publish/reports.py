@@ -21,6 +21,8 @@ from regua.settings import Settings
 
 # As far as Excel's sheets go, less the row of headers.
 _ROW_LIMIT = 1_048_576 - 1
+# The newest column that a report reads.
+_NEEDED = "select 1 from duckdb_columns() where table_name = 'fct_invoice_charges' and column_name = 'seller_code'"
 _OVERDUE = """
     count(*) as invoice_count,
     count(distinct contact_customer_id) as customer_count,
@@ -62,9 +64,9 @@ REPORTS: Mapping[str, Report] = {
     "delinquency": Report(
         "Overdue invoices one by one, each with its composition; the oldest first",
         """
-        select contact_customer_id, invoice_id, subscription_id, segment_code, policy_code, currency_code, due_date,
-            days_past_due, aging_bucket_code, amount, paid_amount, credited_amount, open_amount, credit_amount,
-            fine_amount, interest_amount, payable_amount, hold_code
+        select contact_customer_id, invoice_id, subscription_id, segment_code, seller_code, policy_code,
+            currency_code, due_date, days_past_due, aging_bucket_code, amount, paid_amount, credited_amount,
+            open_amount, credit_amount, fine_amount, interest_amount, payable_amount, hold_code
         from fct_invoice_charges
         where is_overdue
         order by due_date, invoice_id
@@ -86,6 +88,14 @@ REPORTS: Mapping[str, Report] = {
         order by sum(open_amount) desc, segment_code, policy_code, currency_code
         """,
     ),
+    "sellers": Report(
+        "Overdue by seller of the contract; what is owed most first",
+        f"""
+        select seller_code, currency_code, {_OVERDUE}
+        group by seller_code, currency_code
+        order by sum(open_amount) desc, seller_code, currency_code
+        """,
+    ),
 }
 
 
@@ -104,8 +114,8 @@ def read_report(settings: Settings, name: str, as_of: date) -> ReportTable:
     """Raises InputError when no generation of the day is kept; its balances may still be had by `regua aging`."""
     generation = _generation_of(settings, as_of)
     with duckdb.connect(str(generation / "serving.duckdb"), read_only=True) as serving:
-        if not serving.execute("select 1 from duckdb_tables() where table_name = 'fct_invoice_charges'").fetchone():
-            raise InputError(f"The night of {as_of} was published before reports were: run it again.")
+        if not serving.execute(_NEEDED).fetchone():
+            raise InputError(f"The night of {as_of} was published before reports had what they need: run it again.")
         found = serving.execute(REPORTS[name].query)
         columns = tuple(column[0] for column in found.description or ())
         rows = tuple(found.fetchall())

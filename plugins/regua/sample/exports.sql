@@ -88,6 +88,8 @@ select
     'A' || subscription_number as CONTRATO,
     'C' || customer_number as CLIENTE,
     plan_code as PLANO,
+    -- Who buys by himself has no seller.
+    case when segment_code <> 'varejo' then 'V' || lpad((draw(bits, 8) % 12 + 1)::varchar, 2, '0') end as VENDEDOR,
     case
         when end_date <= getvariable('day') then 'CANCELADO'
         when draw(bits, 6) < 3000 and start_date > getvariable('day') - 14 then 'TESTE'

@@ -83,7 +83,7 @@ def test_a_message_gives_a_touch_of_each_invoice_once_it_left_the_plan(landed: L
     assert landed.night() == {
         "A": sent,
         "B": sent,
-        "I2": sent,
+        "I2": ("unknown", None),
         "I3": ("not_sent", None),
         "I4": bounced,
         "I5": bounced,

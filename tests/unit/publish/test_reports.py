@@ -21,15 +21,15 @@ DAY = date(2026, 6, 30)
 CHARGES = """
 create table fct_invoice_charges as
 select
-    *, 0.00::decimal(18, 2) as credited_amount, 0.00::decimal(18, 2) as credit_amount,
+    *, 'p' as policy_code, 0.00::decimal(18, 2) as credited_amount, 0.00::decimal(18, 2) as credit_amount,
     open_amount + fine_amount + interest_amount as payable_amount
 from (values
-('i1', 'c1', 's1', 'shop', 'p', 'BRL', date '2026-05-01', 60, '31-60', true, 100.00, 0.00, 100.00, 2.00, 2.00, null),
-('i2', 'c1', null, 'shop', 'p', 'BRL', date '2026-06-27', 3, '1-30', true, 50.00, 10.00, 40.00, 0.80, 0.04, 'paused'),
-('=i3', 'c2', null, 'none', 'p', 'USD', date '2026-04-01', 90, '61-90', true, 10.00, 0.00, 10.00, 0.20, 0.30, null),
-('i4', 'c2', null, 'none', 'p', 'BRL', date '2026-07-10', -10, 'current', false, 70.00, 0.00, 70.00, 0.00, 0.00, null)
+('i1', 'c1', 's1', 'shop', 'V1', 'BRL', date '2026-05-01', 60, '31-60', true, 100.00, 0.00, 100.00, 2.00, 2.00, null),
+('i2', 'c1', null, 'shop', 'V2', 'BRL', date '2026-06-27', 3, '1-30', true, 50.00, 10.00, 40.00, 0.80, 0.04, 'paused'),
+('=i3', 'c2', null, 'none', 'none', 'USD', date '2026-04-01', 90, '61-90', true, 10.00, 0.00, 10.00, 0.20, 0.30, null),
+('i4', 'c2', null, 'none', 'V1', 'BRL', date '2026-07-10', -10, 'current', false, 70.00, 0.00, 70.00, 0.00, 0.00, null)
 ) as rows (
-    invoice_id, contact_customer_id, subscription_id, segment_code, policy_code, currency_code, due_date,
+    invoice_id, contact_customer_id, subscription_id, segment_code, seller_code, currency_code, due_date,
     days_past_due, aging_bucket_code, is_overdue, amount, paid_amount, open_amount, fine_amount, interest_amount,
     hold_code
 )
@@ -64,7 +64,7 @@ def test_the_oldest_debt_stands_first_with_its_composition(settings: Settings) -
     )
 
 
-def test_customers_and_segments_add_up_by_currency(settings: Settings) -> None:
+def test_customers_segments_and_sellers_add_up_by_currency(settings: Settings) -> None:
     assert [
         (row["contact_customer_id"], row["currency_code"], row["payable_amount"]) for row in rows(settings, "customers")
     ] == [
@@ -74,6 +74,11 @@ def test_customers_and_segments_add_up_by_currency(settings: Settings) -> None:
     assert [(row["segment_code"], row["customer_count"], row["open_amount"]) for row in rows(settings, "segments")] == [
         ("shop", "1", "140.00"),
         ("none", "1", "10.00"),
+    ]
+    assert [(row["seller_code"], row["currency_code"], row["open_amount"]) for row in rows(settings, "sellers")] == [
+        ("V1", "BRL", "100.00"),
+        ("V2", "BRL", "40.00"),
+        ("none", "USD", "10.00"),
     ]
 
 

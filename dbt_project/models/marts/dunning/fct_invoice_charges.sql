@@ -6,6 +6,10 @@ invoices as (
     select * from {{ ref('fct_invoices') }}
 ),
 
+subscriptions as (
+    select * from {{ ref('stg_subscriptions') }}
+),
+
 charges as (
     select * from {{ ref('int_invoice_charges') }}
 ),
@@ -17,6 +21,7 @@ final as (
         owed.contact_customer_id,
         owed.subscription_id,
         coalesce(owed.segment_code, 'none') as segment_code,
+        coalesce(subscriptions.seller_code, 'none') as seller_code,
         owed.policy_code,
         owed.currency_code,
         owed.due_date,
@@ -37,6 +42,8 @@ final as (
         on owed.invoice_id = charges.invoice_id
     inner join invoices
         on owed.invoice_id = invoices.invoice_id
+    left join subscriptions
+        on owed.subscription_id = subscriptions.subscription_id
 )
 
 select * from final

@@ -43,6 +43,7 @@ summed as (
         sum(delivered_count) as delivered_count,
         sum(bounced_count) as bounced_count,
         sum(not_sent_count) as not_sent_count,
+        sum(unknown_count) as unknown_count,
         sum(credited_count) as credited_count,
         sum(credited_amount) as credited_amount,
         sum(first_touch_amount) as first_touch_amount
@@ -59,7 +60,7 @@ final as (
         coalesce(summed.policy_code, costs.policy_code) as policy_code,
         coalesce(summed.channel_code, costs.channel_code) as channel_code,
         coalesce(costs.message_count, 0) as message_count,
-        {% for count in ["planned", "accepted", "delivered", "bounced", "not_sent", "credited"] %}
+        {% for count in ["planned", "accepted", "delivered", "bounced", "not_sent", "unknown", "credited"] %}
             cast(coalesce(summed.{{ count }}_count, 0) as bigint) as {{ count }}_count,
         {% endfor %}
         {{ money("coalesce(summed.credited_amount, 0)") }} as credited_amount,

@@ -110,6 +110,61 @@ balanced as (
             and months.last_date = at_risk.month_end_date
 ),
 
+-- What was billed from the evening of each month back, month after month, until it is what is open on that evening.
+counted_back as (
+    select
+        balanced.month_date,
+        balanced.currency_code,
+        balanced.segment_code,
+        balanced.policy_code,
+        balanced.end_amount,
+        earlier.day_count,
+        earlier.billed_amount,
+        coalesce(sum(earlier.billed_amount) over month_after_month, 0) as counted_amount,
+        coalesce(sum(earlier.day_count) over month_after_month, 0) as counted_days
+    from balanced
+    inner join balanced as earlier
+        on
+            balanced.currency_code = earlier.currency_code
+            and balanced.segment_code = earlier.segment_code
+            and balanced.policy_code = earlier.policy_code
+            and balanced.month_date >= earlier.month_date
+    window month_after_month as (
+        partition by balanced.month_date, balanced.currency_code, balanced.segment_code, balanced.policy_code
+        order by earlier.month_date desc
+        rows between unbounded preceding and 1 preceding
+    )
+),
+
+-- All days of the months that are counted whole, and of the last one as many as its part.
+countbacks as (
+    select
+        month_date,
+        currency_code,
+        segment_code,
+        policy_code,
+        counted_days + {{ rounded_quotient(
+            hundredths("(end_amount - counted_amount)") ~ " * day_count", hundredths("billed_amount")
+        ) }} as countback_dso_days
+    from counted_back
+    where
+        counted_amount < end_amount
+        and counted_amount + billed_amount >= end_amount
+),
+
+dated as (
+    select
+        balanced.*,
+        case when balanced.end_amount = 0 then 0 else countbacks.countback_dso_days end as countback_dso_days
+    from balanced
+    left join countbacks
+        on
+            balanced.month_date = countbacks.month_date
+            and balanced.currency_code = countbacks.currency_code
+            and balanced.segment_code = countbacks.segment_code
+            and balanced.policy_code = countbacks.policy_code
+),
+
 final as (
     select
         {{ as_of() }} as as_of_date,
@@ -150,6 +205,7 @@ final as (
             {{ rounded_quotient(hundredths("end_current_amount") ~ " * day_count", hundredths("billed_amount")) }}
             as decimal(9, 2)
         ) as best_possible_dso_days,
+        cast(countback_dso_days as decimal(9, 2)) as countback_dso_days,
         cast({{ rounded_quotient(
             hundredths("(end_amount - end_current_amount)") ~ " * day_count", hundredths("billed_amount")
         ) }} as decimal(9, 2)) as average_days_delinquent,
@@ -165,7 +221,7 @@ final as (
             {{ rounded_quotient(hundredths("at_risk_amount"), hundredths("end_amount"), 100) }}
             as decimal(9, 2)
         ) as par30_pct
-    from balanced
+    from dated
 )
 
 select * from final

@@ -7,6 +7,7 @@ final as (
         subscription_id,
         customer_id,
         plan_code,
+        seller_code,
         status_code,
         start_date,
         end_date,
