@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,18 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from tests.e2e.airflow_process import AirflowApi, starting_airflow
 from tests.e2e.test_emails_in_a_browser import CHROMIUM
+from tests.integration.suspension.test_standing_changes import publish
 
 from regua.instants import utc_clock
 from regua.nightly.stages import Night, run_night
-from regua.panel.debtors import read_looks
+from regua.panel.data import panel_data, written
+from regua.panel.debtors import read_listing, read_looks
 from regua.panel.page import export_panel
 from regua.sample.portfolio import write_sample
 from regua.settings import Settings, load_settings
 
 DAY = date(2026, 6, 30)
-CHARTS = ("aging", "curve", "cohorts", "rolls", "funnel", "steps", "channels", "forecast")
+CHARTS = ("aging", "curve", "cohorts", "rolls", "funnel", "steps", "channels", "forecast", "access", "churn", "trust")
 WIDTHS = {"desktop": 1360, "phone": 390}
 
 pytestmark = [
@@ -64,9 +67,12 @@ class Looked:
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A home with a night of the sample."""
+    """A home with a night of the sample, which knows of a list that suspended two contracts."""
     settings = load_settings({"REGUA_HOME": str(tmp_path_factory.mktemp("panel") / "home"), "REGUA_ENV": "local"})
     write_sample(settings, customers=400, months=18, as_of=DAY, seed=4)
+    off = {"standing_before_code": "notice", "standing_code": "suspended", "change_code": "suspend"}
+    contracts = [{"subscription_id": "A11", "customer_id": "C1"}, {"subscription_id": "A21", "customer_id": "C2"}]
+    publish(settings, 1, *[off | contract | {"reason_code": "over_threshold"} for contract in contracts])
     run_night(settings, Night(DAY, None, "night"), utc_clock)
     return settings
 
@@ -141,9 +147,32 @@ def test_a_filter_adds_up_what_is_left_and_each_chart_opens_its_table_and_defini
     page.keyboard.press("Enter")
     expect(card.locator("table")).to_be_visible()
     card.locator("summary").nth(1).click()
-    expect(card.get_by_text("the aging of each day by what is known today")).to_be_visible()
+    expect(card.get_by_text("Uma linha por dia, moeda, segmento, régua e faixa com saldo")).to_be_visible()
     page.get_by_role("button", name="English").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Receivables panel")
+    expect(card.get_by_text("the aging of each day by what is known today")).to_be_visible()
+    # What a number cannot follow, it says.
+    expect(page.locator("#card-forecast .answer")).to_contain_text("Not filtered by segment.")
+    expect(page.locator("#card-aging .answer")).not_to_contain_text("Not filtered")
+    # A file is for everybody: nothing in it leads to customers.
+    assert page.locator("main a").count() == 0
+
+
+def test_an_interval_is_drawn_for_each_step_that_holds_customers_out(browser: Browser, exported: Path) -> None:
+    text = exported.read_text(encoding="utf-8")
+    [island] = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    data = json.loads(island)
+    data["tables"]["experiments"]["rows"] = [
+        ["BRL", "default", "overdue_email", "email", 500, 180, 60, 15, 11.0, -0.6, 22.6],
+        ["BRL", "default", "offer_email", "email", 900, 400, 100, 30, 14.4, 4.9, 23.9],
+    ]
+    path = exported.with_name("held_out.html")
+    path.write_text(text.replace(island, written(data)), encoding="utf-8")
+    page = opened(browser, path).page
+    card = page.locator("#card-experiments")
+    expect(card.locator(".answer")).to_contain_text("1 de 2 comparações")
+    expect(card.locator("canvas").first).to_be_visible()
+    assert page.evaluate("plots.get('experiments').getOption().series.map(one => one.data.length)") == [2, 2]
 
 
 def test_the_tiles_are_what_the_marts_say(browser: Browser, exported: Path) -> None:
@@ -163,6 +192,19 @@ def test_the_tiles_are_what_the_marts_say(browser: Browser, exported: Path) -> N
     assert abs(shown - cents / 100) <= cents / 100 * 0.05
 
 
+def test_lists_narrowed_down_are_parts_of_the_whole(settings: Settings) -> None:
+    columns, rows = (panel_data(settings)["tables"]["balances"][key] for key in ("columns", "rows"))
+    balances = [row for row in (dict(zip(columns, row, strict=True)) for row in rows) if row["day_date"] == str(DAY)]
+    months = [date(2025 + month // 12, month % 12 + 1, 1) for month in range(18)]
+    by_month = [read_listing(settings, "invoices", {"month": month}).total_count for month in months]
+    assert sum(by_month) == sum(row["overdue_count"] for row in balances) > 0
+    assert read_listing(settings, "invoices", {}).total_count == sum(row["open_count"] for row in balances)
+    false = read_listing(settings, "false_contacts", {})
+    of_months = [read_listing(settings, "false_contacts", {"month": month}).total_count for month in months]
+    assert sum(of_months) == false.total_count > 0
+    assert read_listing(settings, "contacts", {"policy": "nobody's"}).rows == ()
+
+
 def logged_in(browser: Browser, airflow: AirflowApi, settings: Settings, user: str) -> Looked:
     passwords = json.loads((settings.home / "airflow" / "passwords.json").read_text(encoding="utf-8"))
     page = browser.new_context(viewport={"width": 1360, "height": 900}).new_page()
@@ -178,7 +220,7 @@ def logged_in(browser: Browser, airflow: AirflowApi, settings: Settings, user: s
 
 def test_nobody_sees_anything_without_a_login(browser: Browser, airflow: AirflowApi) -> None:
     page = browser.new_context().new_page()
-    for path in ("panel", "debtors", "debtors/cus_1"):
+    for path in ("panel", "lists/debtors", "lists/suspensions?month=2026-06-01", "debtors/C1"):
         answer = page.goto(f"{airflow.url}/regua/{path}")
         assert answer is not None
         assert answer.status == 401
@@ -194,8 +236,9 @@ def test_a_viewer_sees_the_panel_in_the_navigation_and_no_customer(
     expect(frame.get_by_role("heading", name="Painel de recebíveis")).to_be_visible(timeout=30_000)
     expect(frame.locator("#card-aging canvas").first).to_be_visible()
     expect(frame.get_by_text("Abrir clientes")).to_be_hidden()
+    assert frame.locator("#charts a").count() == 0
     assert [trouble for trouble in looked.troubles if "asked for" in trouble] == []
-    for path in ("debtors", "debtors/cus_1"):
+    for path in ("lists/debtors", "lists/nothing", "lists/invoices?bucket=1-30", "debtors/C1"):
         answer = page.request.get(f"{airflow.url}/regua/{path}")
         assert answer.status == 403
     assert read_looks(settings) == []
@@ -209,15 +252,63 @@ def test_who_may_edit_the_night_opens_customers_and_each_look_is_kept(
     page.goto(f"{airflow.url}/regua/panel")
     page.wait_for_selector("html[data-drawn=yes]")
     assert looked.troubles == []
-    page.goto(f"{airflow.url}/regua/debtors")
+    page.goto(f"{airflow.url}/regua/lists/debtors")
     first = page.locator("tbody th a").first
     customer_id = first.inner_text()
     first.click()
     expect(page.get_by_role("heading")).to_have_text(f"Faturas em aberto de {customer_id}")
     assert page.locator("tbody tr").count() >= 1
-    assert page.request.get(f"{airflow.url}/regua/debtors/nobody").status == 404
-    assert [(look.user_name, look.customer_id) for look in read_looks(settings)] == [
-        ("admin", "nobody"),
-        ("admin", customer_id),
-        ("admin", None),
+    for path, status in (("debtors/nobody", 404), ("lists/nothing", 404), ("lists/suspensions?month=june", 400)):
+        assert page.request.get(f"{airflow.url}/regua/{path}").status == status
+    assert [(look.user_name, look.customer_id, look.listing) for look in read_looks(settings)] == [
+        ("admin", "nobody", "customer"),
+        ("admin", customer_id, "customer"),
+        ("admin", None, "debtors"),
     ]
+
+
+def amount_of(text: str) -> Decimal:
+    return Decimal(re.sub(r"[^\d,]", "", text).replace(",", "."))
+
+
+# The card whose table is opened, the row and the column of the number, and the list that it leads to.
+NUMBERS = {
+    "an amount of the aging": ("aging", "last", "1-30 dias", "lists/invoices?currency=BRL&bucket=1-30"),
+    "what a step planned": ("steps", "first", "planejado", "lists/contacts?currency=BRL&step="),
+    "what a channel planned": ("channels", "first", "planejado", "lists/contacts?currency=BRL&channel="),
+    "suspensions": ("access", "last", "suspensos", "lists/suspensions?currency=BRL&month=2026-06-01"),
+}
+
+
+@pytest.mark.parametrize("segment", ["", "pme"])
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_number_opens_down_to_its_rows_and_they_make_it_up(
+    number: str, segment: str, browser: Browser, airflow: AirflowApi, settings: Settings
+) -> None:
+    name, row_place, column, link = NUMBERS[number]
+    page = logged_in(browser, airflow, settings, "admin").page
+    page.goto(f"{airflow.url}/regua/panel")
+    page.wait_for_selector("html[data-drawn=yes]")
+    page.select_option("#segment", segment)
+    page.wait_for_selector("html[data-drawn=yes]")
+    card = page.locator(f"#card-{name}")
+    card.locator("summary").first.click()
+    place = card.locator("thead th").all_inner_texts().index(column)
+    cell = getattr(card.locator("tbody tr"), row_place).locator("th, td").nth(place)
+    shown = cell.inner_text()
+    with page.context.expect_page() as opening:
+        cell.locator("a").click()
+    rows = opening.value
+    rows.wait_for_load_state()
+    assert link.replace("BRL&", f"BRL&segment={segment}&" if segment else "BRL&") in rows.url
+    found = re.search(r"(\d+) de (\d+)", rows.locator("p").first.inner_text())
+    assert found
+    if name == "aging":
+        heads = rows.locator("thead th").all_inner_texts()
+        amounts = rows.locator(f"tbody tr > :nth-child({heads.index('em aberto') + 1})").all_inner_texts()
+        assert found[1] == found[2]
+        assert sum(map(Decimal, amounts)) == amount_of(shown) > 0
+    else:
+        assert found[2] == str(amount_of(shown))
+    assert read_looks(settings)[0].listing.startswith(link.removeprefix("lists/").split("?")[0])
+    assert Axe().run(rows).violations_count == 0

@@ -28,4 +28,4 @@ def looks_command(customer: str | None) -> None:
 
     for look in read_looks(load_settings()):
         if customer is None or look.customer_id == customer:
-            click.echo(f"{look.looked_at:%Y-%m-%d %H:%M:%S}  {look.user_name}  {look.customer_id or 'the list'}")
+            click.echo(f"{look.looked_at:%Y-%m-%d %H:%M:%S}  {look.user_name}  {look.customer_id or look.listing}")

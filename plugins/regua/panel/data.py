@@ -61,9 +61,33 @@ _QUERIES = {
         from kpi_cash_forecast order by all
     """,
     "trust": """
-        select month_date, contact_count, false_contact_count, suspension_count, false_suspension_count, returned_count,
-            returned_7_count, median_returned_days, cancellation_proposed_count
+        select month_date, currency_code, segment_code, policy_code, contact_count, unknown_count, false_contact_count,
+            suspension_count, false_suspension_count, returned_count, returned_7_count, returned_days,
+            cancellation_proposed_count
         from kpi_trust order by all
+    """,
+    "promises": """
+        select month_date, currency_code, segment_code, policy_code, promise_count, kept_count, promised_amount,
+            kept_amount
+        from kpi_promises order by all
+    """,
+    "agreements": """
+        select month_date, currency_code, segment_code, policy_code, agreement_count, broken_count, covered_amount,
+            broken_amount
+        from kpi_agreements order by all
+    """,
+    "experiments": """
+        select currency_code, policy_code, step_code, channel_code, treated_count, treated_paid_count, holdout_count,
+            holdout_paid_count, lift_pct, lift_low_pct, lift_high_pct
+        from kpi_experiments order by all
+    """,
+    "churn": """
+        select month_date, currency_code, segment_code, active_count, ended_count, unpaid_count, recovered_count
+        from kpi_churn order by all
+    """,
+    "nights": """
+        select month_date, gate_code, night_count, red_night_count, red_expectation_count
+        from kpi_gates order by all
     """,
 }
 _GATE_COLUMNS = ("gate", "expectation_count", "red_count")
@@ -74,13 +98,14 @@ def panel_data(settings: Settings) -> dict[str, Any]:
     """Everything the page needs, of the generation that is served now. Raises InputError before the first night."""
     generation = current_generation(settings)
     manifest = read_serving_manifest(generation)
+    english = definitions(settings)
     as_of = date.fromisoformat(manifest["as_of"])
     with duckdb.connect(str(generation / "serving.duckdb"), read_only=True) as serving:
         tables = {name: _table(serving, query, {"as_of": as_of}) for name, query in _QUERIES.items()}
     return {
         "as_of": manifest["as_of"],
         "known_at": manifest["known_at"],
-        "definitions": definitions(settings),
+        "definitions": {"en": english, "pt-BR": in_portuguese(english)},
         "tables": tables | _night(manifest),
     }
 
@@ -95,6 +120,19 @@ def definitions(settings: Settings) -> dict[str, dict[str, Any]]:
             "columns": {column["name"]: column["description"].strip() for column in model["columns"]},
         }
         for model in described
+    }
+
+
+def in_portuguese(english: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The same marts and columns; a column means the same everywhere unless it is told of one mart by `mart.column`."""
+    told = yaml.safe_load(asset("definitions.pt-BR.yml"))
+    columns: Mapping[str, str] = told["columns"]
+    return {
+        mart: {
+            "description": told["marts"][mart],
+            "columns": {name: columns.get(f"{mart}.{name}") or columns[name] for name in model["columns"]},
+        }
+        for mart, model in english.items()
     }
 
 

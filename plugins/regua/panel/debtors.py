@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 import duckdb
 import sqlalchemy as sa
@@ -16,17 +17,98 @@ from regua.publish.serving import current_generation
 from regua.settings import Settings
 
 LOOK = "panel_look"
-_LARGEST = """
-select customer_id, count(*), sum(case when is_overdue then open_amount else 0 end), sum(open_amount),
-    coalesce(max(case when is_overdue then days_past_due end), 0), currency_code
-from fct_invoices
-where open_amount > 0
-group by customer_id, currency_code
-having sum(case when is_overdue then open_amount else 0 end) > 0
-order by 3 desc, 1
-limit 200
+ROW_LIMIT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Rows behind a number: a query with the customer first, and by what it may be narrowed down."""
+
+    query: str
+    filters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Who looked, when (UTC), and at which customer or listing."""
+
+    user_name: str
+    looked_at: datetime
+    customer_id: str | None
+    listing: str
+
+
+_SPLIT = ("currency", "segment", "policy")
+_OF_SPLIT = """
+    ($currency is null or currency_code = $currency)
+    and ($segment is null or segment_code = $segment)
+    and ($policy is null or policy_code = $policy)
 """
-_INVOICES = """
+_CONTACT = "customer_id, invoice_id, planned_date, step_code, channel_code, fate_code, credited_amount"
+_BY_MONTH = f"{_OF_SPLIT} and ($month is null or date_trunc('month', {{day}}) = $month)"
+LISTINGS: Mapping[str, Listing] = {
+    # Those that have most overdue.
+    "debtors": Listing(
+        """
+        select customer_id, count(*) as invoice_count,
+            sum(case when is_overdue then open_amount else 0 end) as overdue_amount, sum(open_amount) as open_amount,
+            coalesce(max(case when is_overdue then days_past_due end), 0) as days_past_due, currency_code
+        from fct_invoices
+        where open_amount > 0
+        group by customer_id, currency_code
+        having sum(case when is_overdue then open_amount else 0 end) > 0
+        order by overdue_amount desc, customer_id, currency_code
+        """
+    ),
+    # Behind the aging, and behind what is left of a cohort.
+    "invoices": Listing(
+        f"""
+        select contact_customer_id as customer_id, invoice_id, due_date, days_past_due, aging_bucket_code, open_amount,
+            payable_amount, currency_code
+        from fct_invoice_charges
+        where {_OF_SPLIT}
+            and ($bucket is null or aging_bucket_code = $bucket)
+            and ($month is null or is_overdue and invoice_id in (
+                select invoice_id from fct_invoices
+                where date_trunc('month', greatest(effective_due_date + 1, issue_date)) = $month
+            ))
+        order by open_amount desc, invoice_id
+        """,
+        (*_SPLIT, "bucket", "month"),
+    ),
+    # Behind what a step planned.
+    "contacts": Listing(
+        f"""
+        select {_CONTACT}
+        from fct_contacts
+        where {_OF_SPLIT}
+            and ($step is null or step_code = $step)
+            and ($channel is null or channel_code = $channel)
+            and ($since is null or planned_date >= $since)
+        order by planned_date desc, customer_id, invoice_id, step_code, channel_code, touch_id
+        """,
+        (*_SPLIT, "step", "channel", "since"),
+    ),
+    "false_contacts": Listing(
+        f"""
+        select {_CONTACT}, settled_date
+        from fct_contacts
+        where is_false and {_BY_MONTH.format(day="planned_date")}
+        order by planned_date desc, customer_id, invoice_id, step_code, channel_code, touch_id
+        """,
+        (*_SPLIT, "month"),
+    ),
+    "suspensions": Listing(
+        f"""
+        select customer_id, subscription_id, invoice_id, published_date, returned_date, day_count, is_false
+        from fct_suspensions
+        where {_BY_MONTH.format(day="published_date")}
+        order by is_false desc, published_date desc, customer_id, subscription_id
+        """,
+        (*_SPLIT, "month"),
+    ),
+}
+_OPEN_INVOICES = """
 select invoice_id, due_date, days_past_due, aging_bucket_code, open_amount, currency_code
 from fct_invoices
 where open_amount > 0 and customer_id = $customer_id
@@ -35,28 +117,29 @@ order by due_date, invoice_id
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """Who looked, when (UTC), and at which customer; None where at the list of those who owe most."""
+class Rows:
+    """Column names, the first ROW_LIMIT rows as text, and how many there are in all."""
 
-    user_name: str
-    looked_at: datetime
-    customer_id: str | None
-
-
-def largest_debtors(settings: Settings) -> list[tuple[str, ...]]:
-    """Id, invoices, overdue, open, days past due of the oldest, currency: the 200 that have most overdue."""
-    return _texts(settings, _LARGEST, {})
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    total_count: int
 
 
-def open_invoices(settings: Settings, customer_id: str) -> list[tuple[str, ...]]:
-    """Id, due date, days past due, bucket, open, currency; oldest first."""
-    return _texts(settings, _INVOICES, {"customer_id": customer_id})
+def read_listing(settings: Settings, name: str, given: Mapping[str, str | date | None]) -> Rows:
+    """Rows of a listing of the served night; filters that are not given leave all in."""
+    listing = LISTINGS[name]
+    return _read(settings, listing.query, {key: given.get(key) for key in listing.filters})
 
 
-def keep_look(settings: Settings, user_name: str, customer_id: str | None, clock: Clock) -> None:
+def open_invoices(settings: Settings, customer_id: str) -> Rows:
+    """The open invoices of one customer, the oldest first."""
+    return _read(settings, _OPEN_INVOICES, {"customer_id": customer_id})
+
+
+def keep_look(settings: Settings, user_name: str, customer_id: str | None, listing: str, clock: Clock) -> None:
     """Write down in the ledger's chained events that somebody looks."""
     with open_ledger(settings) as engine, writing_messages(engine) as connection:
-        detail = {"user": user_name[:200], "customer_id": customer_id}
+        detail = {"user": user_name[:200], "customer_id": customer_id, "listing": listing}
         append_events(connection, [MessageEvent(LOOK, detail=detail)], clock())
 
 
@@ -65,10 +148,22 @@ def read_looks(settings: Settings) -> list[Look]:
     query = sa.select(EVENTS).where(EVENTS.c.kind_code == LOOK).order_by(EVENTS.c.event_number.desc())
     with open_ledger(settings) as engine, engine.connect() as connection:
         return [
-            Look(row.detail["user"], row.recorded_at, row.detail["customer_id"]) for row in connection.execute(query)
+            Look(
+                row.detail["user"],
+                row.recorded_at,
+                row.detail["customer_id"],
+                # Looks of before could be at one list alone.
+                row.detail.get("listing", "debtors"),
+            )
+            for row in connection.execute(query)
         ]
 
 
-def _texts(settings: Settings, query: str, given: dict[str, str]) -> list[tuple[str, ...]]:
+def _read(settings: Settings, query: str, given: Mapping[str, str | date | None]) -> Rows:
     with duckdb.connect(str(current_generation(settings) / "serving.duckdb"), read_only=True) as serving:
-        return [tuple(str(cell) for cell in row) for row in serving.execute(query, given).fetchall()]
+        counted = f"select *, count(*) over () from ({query}) limit {ROW_LIMIT}"
+        found = serving.execute(counted, given)
+        columns = tuple(column[0] for column in found.description or ())[:-1]
+        rows = found.fetchall()
+    texts = tuple(tuple("" if cell is None else str(cell) for cell in row[:-1]) for row in rows)
+    return Rows(columns, texts, rows[0][-1] if rows else 0)

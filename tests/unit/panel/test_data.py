@@ -46,8 +46,8 @@ _DAILY = (
     *("billed_due_amount", "billed_amount", "collected_amount", "recovered_amount", "new_overdue_amount"),
 )
 _TRUST = (
-    *("contact_count", "false_contact_count", "suspension_count", "false_suspension_count", "returned_count"),
-    *("returned_7_count", "median_returned_days", "cancellation_proposed_count"),
+    *("contact_count", "unknown_count", "false_contact_count", "suspension_count", "false_suspension_count"),
+    *("returned_count", "returned_7_count", "returned_days", "cancellation_proposed_count"),
 )
 _STEPS = ("planned_count", "accepted_count", "delivered_count", "bounced_count", "credited_count")
 _TABLES = {
@@ -63,7 +63,18 @@ _TABLES = {
     "kpi_cash_forecast": "currency_code varchar, week_number integer, week_end_date date, "
     "expected_amount decimal(18, 2), low_amount decimal(18, 2), high_amount decimal(18, 2), error_pct decimal(9, 2), "
     "bias_pct decimal(9, 2)",
-    "kpi_trust": "month_date date, " + ", ".join(f"{name} bigint" for name in _TRUST),
+    "kpi_trust": f"month_date date, {_SPLIT}, " + ", ".join(f"{name} bigint" for name in _TRUST),
+    "kpi_promises": f"month_date date, {_SPLIT}, promise_count bigint, kept_count bigint, "
+    "promised_amount decimal(18, 2), kept_amount decimal(18, 2)",
+    "kpi_agreements": f"month_date date, {_SPLIT}, agreement_count bigint, broken_count bigint, "
+    "covered_amount decimal(18, 2), broken_amount decimal(18, 2)",
+    "kpi_experiments": "currency_code varchar, policy_code varchar, step_code varchar, channel_code varchar, "
+    "treated_count bigint, treated_paid_count bigint, holdout_count bigint, holdout_paid_count bigint, "
+    "lift_pct decimal(9, 2), lift_low_pct decimal(9, 2), lift_high_pct decimal(9, 2)",
+    "kpi_churn": "month_date date, currency_code varchar, segment_code varchar, active_count bigint, "
+    "ended_count bigint, unpaid_count bigint, recovered_count bigint",
+    "kpi_gates": "month_date date, gate_code varchar, night_count bigint, red_night_count bigint, "
+    "red_expectation_count bigint",
 }
 
 

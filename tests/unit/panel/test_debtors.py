@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from regua.cli import cli
-from regua.panel.debtors import keep_look, largest_debtors, open_invoices, read_looks
+from regua.panel.debtors import ROW_LIMIT, keep_look, open_invoices, read_listing, read_looks
 from regua.settings import Settings, load_settings
 
 NOON = datetime.fromisoformat("2026-07-01 15:00")
@@ -40,22 +40,34 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def test_who_has_most_overdue_stands_first_and_who_has_nothing_is_not_there(settings: Settings) -> None:
-    assert largest_debtors(settings) == [
+    assert read_listing(settings, "debtors", {}).rows == (
         ("c2", "1", "300.00", "300.00", "29", "BRL"),
         ("c1", "2", "100.00", "150.00", "60", "BRL"),
-    ]
-    assert [row[0] for row in open_invoices(settings, "c1")] == ["i1", "i2"]
-    assert open_invoices(settings, "c1' or true --") == []
+    )
+    assert [row[0] for row in open_invoices(settings, "c1").rows] == ["i1", "i2"]
+    assert open_invoices(settings, "c1' or true --").rows == ()
+
+
+def test_the_first_rows_are_shown_and_how_many_there_are(settings: Settings) -> None:
+    with duckdb.connect(str(settings.serving_dir / "current" / "serving.duckdb")) as serving:
+        serving.execute(
+            "insert into fct_invoices select 'more' || number, 'c9', 'BRL', date '2026-05-01', 1.00, 60, '31-60', true "
+            "from range($count) as numbers (number)",
+            {"count": ROW_LIMIT + 7},
+        )
+    found = open_invoices(settings, "c9")
+    assert (len(found.rows), found.total_count) == (ROW_LIMIT, ROW_LIMIT + 7)
+    assert found.columns[0] == "invoice_id"
 
 
 def test_each_look_is_kept_and_shown(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    keep_look(settings, "ana", None, lambda: NOON)
-    keep_look(settings, "ana", "c1", lambda: NOON)
-    keep_look(settings, "rui", "c2", lambda: NOON)
-    assert [(look.user_name, look.customer_id) for look in read_looks(settings)] == [
-        ("rui", "c2"),
-        ("ana", "c1"),
-        ("ana", None),
+    keep_look(settings, "ana", None, "invoices bucket=90+", lambda: NOON)
+    keep_look(settings, "ana", "c1", "customer", lambda: NOON)
+    keep_look(settings, "rui", "c2", "customer", lambda: NOON)
+    assert [(look.user_name, look.customer_id, look.listing) for look in read_looks(settings)] == [
+        ("rui", "c2", "customer"),
+        ("ana", "c1", "customer"),
+        ("ana", None, "invoices bucket=90+"),
     ]
     monkeypatch.setenv("REGUA_HOME", str(settings.home))
     shown = CliRunner().invoke(cli, ["panel", "looks", "--customer", "c1"])

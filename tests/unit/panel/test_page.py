@@ -12,7 +12,7 @@ import pytest
 import yaml
 from tests.conftest import PROJECT_DIR
 
-from regua.panel.data import _QUERIES, asset, definitions, written
+from regua.panel.data import _QUERIES, asset, definitions, in_portuguese, written
 from regua.panel.page import page
 from regua.settings import load_settings
 
@@ -61,3 +61,18 @@ def test_definitions_are_those_of_dbt_and_every_mart_that_is_shown_has_one() -> 
         mart for query in _QUERIES.values() for mart in re.findall(r"from (kpi_\w+)", query)
     }
     assert shown <= set(found)
+
+
+def test_every_mart_and_column_is_told_in_portuguese_too_and_nothing_else_is() -> None:
+    english = definitions(load_settings({}))
+    portuguese = in_portuguese(english)
+    assert all(portuguese[mart]["columns"].keys() == model["columns"].keys() for mart, model in english.items())
+    told = yaml.safe_load(asset("definitions.pt-BR.yml"))
+    assert set(told["marts"]) == set(english)
+    known = {name for model in english.values() for name in model["columns"]}
+    known |= {f"{mart}.{name}" for mart, model in english.items() for name in model["columns"]}
+    assert set(told["columns"]) <= known
+
+
+def test_each_chart_adds_up_a_table_that_there_is() -> None:
+    assert set(re.findall(r'\bof: "(\w+)"', asset("panel.js"))) <= {*_QUERIES, "gates"}
