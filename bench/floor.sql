@@ -208,7 +208,7 @@ with customers as (
 active_subscriptions as (
     select CLIENTE as customer_id, count(*) as active_subscription_count
     from read_csv(getvariable('exports') || '/subscriptions_*.csv', header = true, delim = ';', encoding = 'latin-1', columns = {
-        'CONTRATO': 'varchar', 'CLIENTE': 'varchar', 'PLANO': 'varchar', 'SITUACAO': 'varchar', 'INICIO_VIGENCIA': 'date',
+        'CONTRATO': 'varchar', 'CLIENTE': 'varchar', 'PLANO': 'varchar', 'VENDEDOR': 'varchar', 'SITUACAO': 'varchar', 'INICIO_VIGENCIA': 'date',
         'FIM_VIGENCIA': 'date', 'VALOR_MENSAL': 'varchar', 'PRE_PAGO': 'varchar', 'CLAUSULA_SUSPENSAO': 'varchar'
     }, dateformat = '%d/%m/%Y')
     where SITUACAO = 'ATIVO' and INICIO_VIGENCIA <= getvariable('as_of')

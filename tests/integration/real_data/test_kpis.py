@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -44,29 +45,49 @@ def marts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyC
 
 @pytest.fixture(scope="module")
 def charges() -> pd.DataFrame:
+    """Those that were issued by then."""
+    found = real_charges()
+    return found[found["issued"] <= AS_OF]
+
+
+def real_charges() -> pd.DataFrame:
     """The files' charges with an amount, in cents, and the days on which each became overdue and was paid."""
     [path] = DATA.glob("payments_*.csv")
     read = pd.read_csv(path, sep=";", dtype=str)
     read = read[read["VALOR_A_PAGAR"].notna()]
     found = pd.DataFrame(
         {
+            "invoice": _invoice_ids(read),
+            "customer": read["ID_CLIENTE"],
             "issued": pd.to_datetime(read["DATA_EMISSAO_DOCUMENTO"]),
             "due": pd.to_datetime(read["DATA_VENCIMENTO"]),
-            "paid": pd.to_datetime(read["DATA_PAGAMENTO"]),
+            "raw_paid": pd.to_datetime(read["DATA_PAGAMENTO"]),
             "cents": read["VALOR_A_PAGAR"].map(_cents),
         }
     )
     holidays = pd.read_csv(ROOT / "dbt_project" / "seeds" / "bank_holidays.csv", parse_dates=["holiday_date"])
     days_off = set(holidays["holiday_date"])
     effective = found["due"].copy()
-    while (closed := (effective.dt.dayofweek >= 5) | effective.isin(days_off)).any():
+    while (closed := (effective.dt.day_of_week >= 5) | effective.isin(days_off)).any():
         effective[closed] += pd.Timedelta(days=1)
     # Some were issued when they were past due already.
     found["overdue_from"] = (effective + pd.Timedelta(days=1)).where(lambda day: day > found["issued"], found["issued"])
     # Nothing is owed before the issue; a payment after the day is not known yet.
-    found["paid"] = found[["paid", "issued"]].max(axis=1).where(found["paid"].notna())
+    found["paid"] = found[["raw_paid", "issued"]].max(axis=1).where(found["raw_paid"].notna())
     found.loc[found["paid"] > AS_OF, "paid"] = pd.NaT
-    return found[found["issued"] <= AS_OF]
+    return found
+
+
+def _invoice_ids(read: pd.DataFrame) -> pd.Series:
+    """As include/sources/datarisk.yml makes them: of what a charge is, and its place among those alike."""
+    columns = ["ID_CLIENTE", "DATA_EMISSAO_DOCUMENTO", "DATA_VENCIMENTO", "VALOR_A_PAGAR"]
+    hashed = (
+        read[columns]
+        .agg("|".join, axis=1)
+        .map(lambda text: hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:16])
+    )
+    place = read.sort_values("DATA_PAGAMENTO", kind="stable", na_position="last").groupby(columns).cumcount() + 1
+    return hashed + "-" + place.reindex(read.index).astype(str)
 
 
 def _cents(text: str) -> int:
