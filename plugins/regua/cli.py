@@ -94,7 +94,7 @@ def source_discard(name: str, batch_id: str, reason: str) -> None:
 
 
 @cli.command()
-@click.argument("name", type=click.Choice(["summary", "delinquency", "customers", "segments"]))
+@click.argument("name", type=click.Choice(["summary", "delinquency", "customers", "segments", "sellers"]))
 @click.option("--as-of", type=Day(), required=True, help="Day of the report; a night of it must be kept.")
 @click.option(
     "--output",
@@ -102,7 +102,7 @@ def source_discard(name: str, batch_id: str, reason: str) -> None:
     help="A .csv, .xlsx or .parquet file. [default: CSV to the screen]",
 )
 def report(name: str, as_of: date, output: Path | None) -> None:
-    """Receivables of a published day: a summary, overdue invoices one by one, by customer or by segment."""
+    """Receivables of a published day: a summary, overdue invoices one by one, by customer, segment or seller."""
     from regua.publish.reports import as_csv, read_report, write_report
 
     table = read_report(load_settings(), name, as_of)

@@ -12,18 +12,20 @@ from regua.durable_file import write_whole
 from regua.panel.data import asset, panel_data, written
 from regua.settings import Settings
 
+# In the order in which they run.
+SCRIPTS = ("echarts.min.js", "texts.js", "figures.js", "charts.js", "panel.js")
+
 
 def page(data: Mapping[str, Any]) -> str:
     """The whole page. Its policy lets these very scripts run and nothing be fetched."""
-    scripts = [asset("echarts.min.js"), asset("panel.js")]
+    scripts = [asset(name) for name in SCRIPTS]
     allowed = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
     policy = f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
     parts = {
         "POLICY": policy,
         "STYLE": asset("panel.css"),
         "DATA": written(data),
-        "LIBRARY": scripts[0],
-        "SCRIPT": scripts[1],
+        "SCRIPTS": "\n".join(f"<script>{script}</script>" for script in scripts),
     }
     text = asset("panel.html")
     for name, part in parts.items():

@@ -9,10 +9,13 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
+import click
 import duckdb
 import openpyxl
 import pytest
+from click.testing import CliRunner
 
+from regua.cli import cli
 from regua.errors import InputError
 from regua.publish.reports import REPORTS, as_csv, read_report, write_report
 from regua.settings import Settings, load_settings
@@ -110,6 +113,15 @@ def test_every_report_is_written_in_each_form_and_the_same_twice(
         assert [cell.value for cell in sheet[1]] == list(table.columns)
         assert sheet.max_row == 1 + len(table.rows)
         assert all(cell.data_type != "f" for row in sheet for cell in row)
+
+
+def test_every_report_can_be_asked_for_by_command(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    [name] = (one for one in cli.commands["report"].params if one.name == "name")
+    assert isinstance(name.type, click.Choice)
+    assert list(name.type.choices) == list(REPORTS)
+    monkeypatch.setenv("REGUA_HOME", str(settings.home))
+    shown = CliRunner().invoke(cli, ["report", "sellers", "--as-of", DAY.isoformat()])
+    assert shown.output.startswith("seller_code,")
 
 
 def test_what_cannot_be_had_says_what_can(settings: Settings, tmp_path: Path) -> None:
