@@ -21,7 +21,7 @@ from tests.integration.suspension.test_standing_changes import publish
 from regua.instants import utc_clock
 from regua.nightly.stages import Night, run_night
 from regua.panel.data import panel_data, written
-from regua.panel.debtors import read_listing, read_looks
+from regua.panel.debtors import LISTINGS, read_listing, read_looks
 from regua.panel.page import export_panel
 from regua.sample.portfolio import write_sample
 from regua.settings import Settings, load_settings
@@ -193,8 +193,11 @@ def test_the_tiles_are_what_the_marts_say(browser: Browser, exported: Path) -> N
 
 
 def test_lists_narrowed_down_are_parts_of_the_whole(settings: Settings) -> None:
-    columns, rows = (panel_data(settings)["tables"]["balances"][key] for key in ("columns", "rows"))
-    balances = [row for row in (dict(zip(columns, row, strict=True)) for row in rows) if row["day_date"] == str(DAY)]
+    tables = {
+        name: [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+        for name, table in panel_data(settings)["tables"].items()
+    }
+    balances = [row for row in tables["balances"] if row["day_date"] == str(DAY)]
     months = [date(2025 + month // 12, month % 12 + 1, 1) for month in range(18)]
     by_month = [read_listing(settings, "invoices", {"month": month}).total_count for month in months]
     assert sum(by_month) == sum(row["overdue_count"] for row in balances) > 0
@@ -203,6 +206,15 @@ def test_lists_narrowed_down_are_parts_of_the_whole(settings: Settings) -> None:
     of_months = [read_listing(settings, "false_contacts", {"month": month}).total_count for month in months]
     assert sum(of_months) == false.total_count > 0
     assert read_listing(settings, "contacts", {"policy": "nobody's"}).rows == ()
+    cohort = [row for row in tables["cohorts"] if (row["cohort_month"], row["horizon_days"]) == ("2026-05-01", 15)]
+    members = read_listing(settings, "cohort", {"month": date(2026, 5, 1), "days": "15"})
+    for column, whole in (("overdue_amount", "observed_amount"), ("recovered_amount", "recovered_amount")):
+        cents = [int(row[members.columns.index(column)].replace(".", "")) for row in members.rows]
+        assert sum(cents) == sum(row[whole] for row in cohort) > 0
+    # Of what the sample has none of, the question is right all the same.
+    for name, listing in LISTINGS.items():
+        given = {key: date(2026, 6, 1) if key in ("month", "since") else "15" for key in listing.filters}
+        assert read_listing(settings, name, given).total_count == 0 or not listing.filters
 
 
 def logged_in(browser: Browser, airflow: AirflowApi, settings: Settings, user: str) -> Looked:
@@ -276,6 +288,7 @@ NUMBERS = {
     "an amount of the aging": ("aging", "last", "1-30 dias", "lists/invoices?currency=BRL&bucket=1-30"),
     "what a step planned": ("steps", "first", "planejado", "lists/contacts?currency=BRL&step="),
     "what a channel planned": ("channels", "first", "planejado", "lists/contacts?currency=BRL&channel="),
+    "contracts that ended": ("churn", "first", "terminados", "lists/contracts?currency=BRL&month=2025-07-01"),
     "suspensions": ("access", "last", "suspensos", "lists/suspensions?currency=BRL&month=2026-06-01"),
 }
 

@@ -44,6 +44,7 @@ _OF_SPLIT = """
     and ($segment is null or segment_code = $segment)
     and ($policy is null or policy_code = $policy)
 """
+_HORIZONS = (7, 15, 30, 60, 90, 180)
 _CONTACT = "customer_id, invoice_id, planned_date, step_code, channel_code, fate_code, credited_amount"
 _BY_MONTH = f"{_OF_SPLIT} and ($month is null or date_trunc('month', {{day}}) = $month)"
 LISTINGS: Mapping[str, Listing] = {
@@ -97,6 +98,64 @@ LISTINGS: Mapping[str, Listing] = {
         order by planned_date desc, customer_id, invoice_id, step_code, channel_code, touch_id
         """,
         (*_SPLIT, "month"),
+    ),
+    # Behind what became overdue, and what of it came back within so many days.
+    "cohort": Listing(
+        f"""
+        select customer_id, invoice_id, overdue_date, overdue_amount, horizon_days, recovered_amount, currency_code
+        from (
+            unpivot fct_overdue_invoices on {", ".join(f"recovered_{days}_amount as '{days}'" for days in _HORIZONS)}
+            into name horizon_days value recovered_amount
+        )
+        where {_BY_MONTH.format(day="overdue_date")} and ($days is null or horizon_days = $days)
+        order by overdue_amount - recovered_amount desc, invoice_id, horizon_days
+        """,
+        (*_SPLIT, "month", "days"),
+    ),
+    "experiments": Listing(
+        """
+        select customer_id, invoice_id, decided_date, step_code, channel_code, is_holdout, open_amount,
+            recovered_amount, currency_code
+        from fct_experiment_invoices
+        where ($currency is null or currency_code = $currency)
+            and ($policy is null or policy_code = $policy)
+            and ($step is null or step_code = $step)
+            and ($channel is null or channel_code = $channel)
+        order by is_holdout desc, decided_date desc, customer_id, invoice_id
+        """,
+        ("currency", "policy", "step", "channel"),
+    ),
+    "promises": Listing(
+        f"""
+        select customer_id, promise_id, valid_from_date, promised_date, promised_amount, collected_amount, is_kept,
+            currency_code
+        from fct_promises
+        where {_BY_MONTH.format(day="promised_date")}
+        order by is_kept, promised_amount desc, promise_id
+        """,
+        (*_SPLIT, "month"),
+    ),
+    "agreements": Listing(
+        f"""
+        select customer_id, agreement_id, valid_from_date, broken_date, covered_amount, currency_code
+        from fct_agreements
+        where {_BY_MONTH.format(day="valid_from_date")}
+        order by broken_date is null, covered_amount desc, agreement_id
+        """,
+        (*_SPLIT, "month"),
+    ),
+    # Contracts that ended.
+    "contracts": Listing(
+        """
+        select customer_id, subscription_id, start_date, end_date, is_unpaid, is_recovered
+        from fct_subscriptions
+        where ($currency is null or currency_code = $currency)
+            and ($segment is null or segment_code = $segment)
+            and ($month is null or date_trunc('month', end_date) = $month)
+            and end_date is not null
+        order by is_unpaid desc, is_recovered, end_date desc, customer_id, subscription_id
+        """,
+        ("currency", "segment", "month"),
     ),
     "suspensions": Listing(
         f"""

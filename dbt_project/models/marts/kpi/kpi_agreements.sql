@@ -1,56 +1,5 @@
 with agreements as (
-    select * from {{ ref('stg_agreements') }}
-    where valid_from_date <= {{ as_of() }}
-),
-
-agreement_invoices as (
-    select distinct
-        agreement_id,
-        invoice_id
-    from {{ ref('stg_agreement_invoices') }}
-),
-
-invoices as (
-    select * from {{ ref('int_kpi_invoices') }}
-),
-
-events as (
-    select * from {{ ref('int_balance_events') }}
-),
-
--- Of each invoice that an agreement covers, what was open on the evening before it began.
-covered as (
-    select
-        agreements.agreement_id,
-        agreements.valid_from_date,
-        coalesce(agreements.broken_date <= {{ as_of() }}, false) as is_broken,
-        invoices.currency_code,
-        invoices.segment_code,
-        invoices.policy_code,
-        events.open_amount
-    from agreements
-    inner join agreement_invoices
-        on agreements.agreement_id = agreement_invoices.agreement_id
-    inner join invoices
-        on agreement_invoices.invoice_id = invoices.invoice_id
-    inner join events
-        on
-            agreement_invoices.invoice_id = events.invoice_id
-            and agreements.valid_from_date > events.event_date
-            and (events.next_event_date is null or agreements.valid_from_date <= events.next_event_date)
-),
-
-summed as (
-    select
-        agreement_id,
-        valid_from_date,
-        is_broken,
-        currency_code,
-        min(segment_code) as segment_code,
-        min(policy_code) as policy_code,
-        sum(open_amount) as covered_amount
-    from covered
-    group by agreement_id, valid_from_date, is_broken, currency_code
+    select * from {{ ref('fct_agreements') }}
 ),
 
 final as (
@@ -61,10 +10,10 @@ final as (
         segment_code,
         policy_code,
         count(*) as agreement_count,
-        count(case when is_broken then 1 end) as broken_count,
+        count(broken_date) as broken_count,
         {{ money("sum(covered_amount)") }} as covered_amount,
-        {{ money("sum(case when is_broken then covered_amount else 0 end)") }} as broken_amount
-    from summed
+        {{ money("sum(case when broken_date is not null then covered_amount else 0 end)") }} as broken_amount
+    from agreements
     group by {{ dbt.date_trunc("month", "valid_from_date") }}, currency_code, segment_code, policy_code
 )
 

@@ -1,15 +1,5 @@
-with subscriptions as (
-    select * from {{ ref('stg_subscriptions') }}
-    where status_code <> 'trial'
-),
-
-contacts as (
-    select * from {{ ref('int_contact_customers') }}
-),
-
-changes as (
-    select * from {{ ref('stg_standing_changes') }}
-    where published_date <= {{ as_of() }}
+with contracts as (
+    select * from {{ ref('fct_subscriptions') }}
 ),
 
 months as (
@@ -20,84 +10,33 @@ months as (
         and date_day >= {{ dbt.date_trunc("month", dbt.dateadd("month", "-" ~ var('kpi_months'), as_of())) }}
 ),
 
-contracts as (
-    select
-        subscriptions.subscription_id,
-        coalesce(contacts.contact_customer_id, subscriptions.customer_id) as customer_id,
-        subscriptions.currency_code,
-        coalesce(contacts.segment_code, 'none') as segment_code,
-        subscriptions.start_date,
-        subscriptions.end_date
-    from subscriptions
-    left join contacts
-        on subscriptions.customer_id = contacts.customer_id
-),
-
--- Where the last list before it had left whoever ended.
-standings as (
-    select
-        contracts.subscription_id,
-        changes.standing_code,
-        row_number() over (partition by contracts.subscription_id order by changes.change_id desc) as place_from_last
-    from contracts
-    inner join changes
-        on
-            contracts.subscription_id = changes.subscription_id
-            and contracts.end_date >= changes.published_date
-),
-
-ended_unpaid as (
-    select subscription_id
-    from standings
-    where
-        place_from_last = 1
-        and standing_code in ('suspended', 'cancellation_proposed')
-),
-
--- A customer who is lost and comes back has a contract that began after.
-recovered as (
-    select distinct contracts.subscription_id
-    from contracts
-    inner join contracts as comebacks
-        on
-            contracts.customer_id = comebacks.customer_id
-            and contracts.end_date < comebacks.start_date
-            and comebacks.start_date <= {{ as_of() }}
-),
-
-counted as (
+running as (
     select
         months.month_date,
         contracts.currency_code,
         contracts.segment_code,
-        count(case when contracts.start_date < months.month_date then 1 end) as active_count,
-        count(
-            case when contracts.end_date < {{ dbt.dateadd("month", 1, "months.month_date") }} then 1 end
-        ) as ended_count,
-        count(
-            case
-                when contracts.end_date < {{ dbt.dateadd("month", 1, "months.month_date") }}
-                    then ended_unpaid.subscription_id
-            end
-        ) as unpaid_count,
-        count(
-            case
-                when
-                    contracts.end_date < {{ dbt.dateadd("month", 1, "months.month_date") }}
-                    and recovered.subscription_id is not null
-                    then ended_unpaid.subscription_id
-            end
-        ) as recovered_count
+        contracts.is_unpaid,
+        contracts.is_recovered,
+        contracts.start_date < months.month_date as is_active,
+        coalesce(contracts.end_date < {{ dbt.dateadd("month", 1, "months.month_date") }}, false) as is_ended
     from months
     inner join contracts
         on
             {{ dbt.dateadd("month", 1, "months.month_date") }} > contracts.start_date
             and (contracts.end_date is null or months.month_date <= contracts.end_date)
-    left join ended_unpaid
-        on contracts.subscription_id = ended_unpaid.subscription_id
-    left join recovered
-        on contracts.subscription_id = recovered.subscription_id
-    group by months.month_date, contracts.currency_code, contracts.segment_code
+),
+
+counted as (
+    select
+        month_date,
+        currency_code,
+        segment_code,
+        count(case when is_active then 1 end) as active_count,
+        count(case when is_ended then 1 end) as ended_count,
+        count(case when is_ended and is_unpaid then 1 end) as unpaid_count,
+        count(case when is_ended and is_recovered then 1 end) as recovered_count
+    from running
+    group by month_date, currency_code, segment_code
 ),
 
 final as (

@@ -140,9 +140,9 @@ const CHARTS = {
               ),
               false,
             ),
-            ...horizons.map((_, x) => {
+            ...horizons.map((days, x) => {
               const cell = cells.find(one => one[0] === x && one[1] === y);
-              return cell ? percent(cell[2], 1) : "–";
+              return cell ? linked(percent(cell[2], 1), "cohort", { month, days }) : "–";
             }),
           ]),
         },
@@ -474,7 +474,7 @@ const CHARTS = {
           rows: months.map(one => [
             monthText(one.month),
             number(one.active_count),
-            number(one.ended_count),
+            linked(number(one.ended_count), "contracts", { month: one.month }),
             number(one.unpaid_count),
             number(one.recovered_count),
             percent(one.unpaid_count - one.recovered_count, one.active_count),
@@ -495,7 +495,7 @@ const CHARTS = {
           head: [t("month"), t("promised"), t("kept"), t("share"), t("promisedAmount"), t("keptAmount")],
           rows: months.map(one => [
             monthText(one.month),
-            number(one.promise_count),
+            linked(number(one.promise_count), "promises", { month: one.month }),
             number(one.kept_count),
             percent(one.kept_count, one.promise_count),
             money(one.promised_amount, false),
@@ -517,7 +517,7 @@ const CHARTS = {
           head: [t("month"), t("agreed"), t("broken"), t("share"), t("coveredAmount"), t("brokenAmount")],
           rows: months.map(one => [
             monthText(one.month),
-            number(one.agreement_count),
+            linked(number(one.agreement_count), "agreements", { month: one.month }),
             number(one.broken_count),
             percent(one.broken_count, one.agreement_count),
             money(one.covered_amount, false),
@@ -584,8 +584,13 @@ const CHARTS = {
           rows: rows.map(row => [
             name(row),
             row.policy_code,
-            number(row.treated_count),
-            number(row.holdout_count),
+            ...[row.treated_count, row.holdout_count].map(count =>
+              linked(number(count), "experiments", {
+                policy: row.policy_code,
+                step: row.step_code,
+                channel: row.channel_code,
+              }),
+            ),
             ...[row.lift_pct, row.lift_low_pct, row.lift_high_pct].map(points),
           ]),
         },
