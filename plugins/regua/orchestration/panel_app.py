@@ -87,9 +87,11 @@ def listing(name: str, request: Request, user: Annotated[Any, Depends(_collector
     if name not in LISTINGS:
         raise HTTPException(404, texts["unknown"])
     given = _filters(request, LISTINGS[name].filters)
-    told = [f"{key}={value}" for key, value in given.items() if value is not None]
-    found = _looked_at(user, None, " ".join([name, *told]), lambda settings: read_listing(settings, name, given))
-    return _page_of_rows(texts, texts[name], found, note=", ".join(told), links_to="../debtors/")
+    used = {key: value for key, value in given.items() if value is not None}
+    look = " ".join([name, *(f"{key}={value}" for key, value in used.items())])
+    found = _looked_at(user, None, look, lambda settings: read_listing(settings, name, given))
+    note = ", ".join(f"{texts[key]}: {value}" for key, value in used.items())
+    return _page_of_rows(texts, texts[name], found, note=note, links_to="../debtors/")
 
 
 @app.get("/debtors/{customer_id:path}", response_class=HTMLResponse)

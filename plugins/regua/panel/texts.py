@@ -1,4 +1,4 @@
-"""What the pages of customers and invoices say, in the languages of the panel; columns by their names."""
+"""What the pages of customers and invoices say, in the languages of the panel; columns and filters by their names."""
 
 from __future__ import annotations
 
@@ -21,6 +21,15 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "contracts": "Contratos terminados",
         "false_contacts": "Contatos indevidos",
         "suspensions": "Suspensões",
+        "currency": "moeda",
+        "segment": "segmento",
+        "policy": "régua",
+        "bucket": "faixa",
+        "month": "mês",
+        "days": "em até dias",
+        "step": "passo",
+        "channel": "canal",
+        "since": "desde",
         "customer": "Faturas em aberto de",
         "customer_id": "cliente",
         "invoice_id": "fatura",
@@ -78,6 +87,15 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "contracts": "Contracts that ended",
         "false_contacts": "Wrong contacts",
         "suspensions": "Suspensions",
+        "currency": "currency",
+        "segment": "segment",
+        "policy": "policy",
+        "bucket": "bucket",
+        "month": "month",
+        "days": "within days",
+        "step": "step",
+        "channel": "channel",
+        "since": "since",
         "customer": "Open invoices of",
         "customer_id": "customer",
         "invoice_id": "invoice",

@@ -24,6 +24,6 @@ def test_a_link_leads_to_the_very_id_and_its_text_is_no_markup() -> None:
     assert any(getattr(route, "path", "") == "/debtors/{customer_id:path}" for route in app.routes)
 
 
-def test_both_languages_have_every_text_and_each_list_its_title() -> None:
+def test_both_languages_have_every_text_each_list_its_title_and_each_filter_its_name() -> None:
     assert TEXTS["en"].keys() == TEXTS["pt-BR"].keys()
-    assert LISTINGS.keys() <= TEXTS["en"].keys()
+    assert LISTINGS.keys() | {name for listing in LISTINGS.values() for name in listing.filters} <= TEXTS["en"].keys()
