@@ -44,7 +44,6 @@ _OF_SPLIT = """
     and ($segment is null or segment_code = $segment)
     and ($policy is null or policy_code = $policy)
 """
-_HORIZONS = (7, 15, 30, 60, 90, 180)
 _CONTACT = "customer_id, invoice_id, planned_date, step_code, channel_code, fate_code, credited_amount"
 _BY_MONTH = f"{_OF_SPLIT} and ($month is null or date_trunc('month', {{day}}) = $month)"
 LISTINGS: Mapping[str, Listing] = {
@@ -104,10 +103,14 @@ LISTINGS: Mapping[str, Listing] = {
         f"""
         select customer_id, invoice_id, overdue_date, overdue_amount, horizon_days, recovered_amount, currency_code
         from (
-            unpivot fct_overdue_invoices on {", ".join(f"recovered_{days}_amount as '{days}'" for days in _HORIZONS)}
-            into name horizon_days value recovered_amount
+            -- A column for each horizon, empty while it is not over: those are left out.
+            select *, regexp_extract(horizon, '[0-9]+')::integer as horizon_days
+            from (
+                unpivot fct_overdue_invoices on columns('^recovered_[0-9]+_amount$')
+                into name horizon value recovered_amount
+            )
         )
-        where {_BY_MONTH.format(day="overdue_date")} and ($days is null or horizon_days = $days)
+        where {_BY_MONTH.format(day="overdue_date")} and ($days is null or horizon_days::varchar = $days)
         order by overdue_amount - recovered_amount desc, invoice_id, horizon_days
         """,
         (*_SPLIT, "month", "days"),
